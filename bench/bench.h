@@ -1,12 +1,13 @@
-// What every benchmark program shares: which figures were asked for, timing, and the one output format.
+// What every benchmark program shares: which figures were asked for, timing, and the one output
+// format.
 //
-//   <name> TAB <value> TAB <unit> TAB <limit>      one line per figure on standard output; limit may be empty
+//   <name> TAB <value> TAB <unit> TAB <limit>      one line per figure on standard output; limit
+//   may be empty
 //
-// Names are <room>.<what>[.<variant>]. A program takes one argument: print only figures whose names begin with it.
-// Timings are medians after a warm-up; notes (threads, sizes, peak memory) go to standard error.
+// Names are <room>.<what>[.<variant>]. A program takes one argument: print only figures whose names
+// begin with it. Timings are medians after a warm-up; notes (threads, sizes, peak memory) go to
+// standard error.
 #pragma once
-
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +15,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <sys/resource.h>
 
 namespace llmcf::bench {
 
@@ -31,7 +34,8 @@ inline bool wanted(std::string_view name) {
   return name.substr(0, filter().size()) == std::string_view(filter()).substr(0, name.size());
 }
 
-inline void report(const std::string& name, double value, const std::string& unit, const std::string& limit = "") {
+inline void report(const std::string& name, double value, const std::string& unit,
+                   const std::string& limit = "") {
   if (!std::string_view(name).starts_with(filter())) return;
   std::printf("%s\t%.6g\t%s\t%s\n", name.c_str(), value, unit.c_str(), limit.c_str());
   std::fflush(stdout);
@@ -49,7 +53,8 @@ template <typename F>
 double median_seconds(int runs, const F& work) {
   work();
   std::vector<double> times;
-  for (int run = 0; run < runs; ++run) times.push_back(seconds(work));
+  for (int run = 0; run < runs; ++run)
+    times.push_back(seconds(work));
   std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
   return times[static_cast<size_t>(runs / 2)];
 }

@@ -1,6 +1,7 @@
 #include "core/config.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <utility>
@@ -15,11 +16,12 @@
 namespace llmcf {
 
 struct Config::Node {
-  YAML::Node yaml;      // a map, or undefined where the section is absent
+  YAML::Node yaml;  // a map, or undefined where the section is absent
   std::string file;
-  std::string path;     // dotted, empty at the top
+  std::string path;  // dotted, empty at the top
   std::set<std::string> known;
-  std::map<std::string, std::shared_ptr<Node>> sections;  // so that section("x") twice shares what was read
+  std::map<std::string, std::shared_ptr<Node>>
+      sections;  // so that section("x") twice shares what was read
 
   std::string full(const std::string& key) const { return path.empty() ? key : path + "." + key; }
   bool is_map() const { return yaml.IsDefined() && yaml.IsMap(); }
@@ -32,31 +34,85 @@ struct Config::Node {
 
 namespace {
 
-int64_t line_of(const YAML::Node& node) { return node.IsDefined() ? node.Mark().line + 1 : 0; }
+int64_t line_of(const YAML::Node& node) {
+  return node.IsDefined() ? node.Mark().line + 1 : 0;
+}
 
 template <typename T>
 constexpr const char* type_name() {
-  if constexpr (std::is_same_v<T, bool>) return "true or false";
-  else if constexpr (std::is_same_v<T, int64_t>) return "an integer";
-  else if constexpr (std::is_same_v<T, double>) return "a number";
-  else if constexpr (std::is_same_v<T, std::string>) return "a text";
-  else return "a list of values";
+  if constexpr (std::is_same_v<T, bool>)
+    return "true or false";
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return "an integer";
+  else if constexpr (std::is_same_v<T, double>)
+    return "a number";
+  else if constexpr (std::is_same_v<T, std::string>)
+    return "a text";
+  else
+    return "a list of values";
+}
+
+// Replaces ${NAME} and ${NAME:-default}.
+std::string expand(const std::string& text, const YAML::Node& value, const std::string& file,
+                   const std::string& path) {
+  std::string expanded;
+  size_t begin = 0;
+  for (size_t open = text.find("${"); open != std::string::npos; open = text.find("${", begin)) {
+    const size_t close = text.find('}', open);
+    if (close == std::string::npos) break;
+    const std::string inside = text.substr(open + 2, close - open - 2);
+    const size_t dash = inside.find(":-");
+    const std::string name = inside.substr(0, dash);
+    const char* found = std::getenv(name.c_str());
+    if (found == nullptr && dash == std::string::npos) {
+      throw InputError(
+          file, line_of(value),
+          fmt::format("{}: environment variable {} is not set; set it or write ${{{}:-default}}",
+                      path, name, name));
+    }
+    expanded += text.substr(begin, open - begin);
+    expanded += found != nullptr && *found != '\0' ? std::string(found)
+                : dash == std::string::npos        ? std::string()
+                                                   : inside.substr(dash + 2);
+    begin = close + 1;
+  }
+  return expanded + text.substr(begin);
 }
 
 template <typename T>
 T convert(const YAML::Node& value, const std::string& file, const std::string& path) {
   try {
-    return value.as<T>();
+    if constexpr (std::is_same_v<T, std::string>) {
+      return expand(value.as<std::string>(), value, file, path);
+    } else {
+      return value.as<T>();
+    }
   } catch (const YAML::Exception&) {
     const std::string shown = value.IsScalar() ? value.Scalar() : YAML::Dump(value);
-    throw InputError(file, line_of(value), fmt::format("{}: expected {}, found '{}'", path, type_name<T>(), shown));
+    throw InputError(file, line_of(value),
+                     fmt::format("{}: expected {}, found '{}'", path, type_name<T>(), shown));
   }
+}
+
+YAML::Node merge(const YAML::Node& base, const YAML::Node& over) {
+  if (!over.IsDefined() || over.IsNull()) return base;
+  if (!base.IsDefined() || !base.IsMap() || !over.IsMap()) return over;
+  YAML::Node merged(YAML::NodeType::Map);
+  for (const auto& entry : base) {
+    const YAML::Node replacement = over[entry.first.Scalar()];
+    merged[entry.first] = merge(entry.second, replacement);
+  }
+  for (const auto& entry : over) {
+    if (!base[entry.first.Scalar()].IsDefined()) merged[entry.first] = entry.second;
+  }
+  return merged;
 }
 
 void write_canonical(const YAML::Node& node, std::string& out) {
   if (node.IsMap()) {
     std::map<std::string, YAML::Node> sorted;
-    for (const auto& entry : node) sorted.emplace(entry.first.Scalar(), entry.second);
+    for (const auto& entry : node)
+      sorted.emplace(entry.first.Scalar(), entry.second);
     out += '{';
     for (const auto& [key, value] : sorted) {
       out += key + ':';
@@ -98,7 +154,9 @@ Config::Config(Config&&) noexcept = default;
 Config& Config::operator=(Config&&) noexcept = default;
 Config::~Config() = default;
 
-Config Config::load(const std::filesystem::path& path) { return parse(read_file(path), path.string()); }
+Config Config::load(const std::filesystem::path& path) {
+  return parse(read_file(path), path.string());
+}
 
 Config Config::parse(std::string_view text, const std::string& name) {
   auto node = std::make_shared<Node>();
@@ -107,7 +165,9 @@ Config Config::parse(std::string_view text, const std::string& name) {
   return Config(std::move(node));
 }
 
-bool Config::has(const std::string& key) const { return node_->child(key).IsDefined(); }
+bool Config::has(const std::string& key) const {
+  return node_->child(key).IsDefined();
+}
 
 template <typename T>
 T Config::get(const std::string& key, const T& fallback) const {
@@ -130,7 +190,8 @@ template bool Config::get(const std::string&, const bool&) const;
 template int64_t Config::get(const std::string&, const int64_t&) const;
 template double Config::get(const std::string&, const double&) const;
 template std::string Config::get(const std::string&, const std::string&) const;
-template std::vector<std::string> Config::get(const std::string&, const std::vector<std::string>&) const;
+template std::vector<std::string> Config::get(const std::string&,
+                                              const std::vector<std::string>&) const;
 template std::vector<int64_t> Config::get(const std::string&, const std::vector<int64_t>&) const;
 template std::vector<double> Config::get(const std::string&, const std::vector<double>&) const;
 template bool Config::require(const std::string&) const;
@@ -144,19 +205,22 @@ template std::vector<double> Config::require(const std::string&) const;
 std::string Config::get_choice(const std::string& key, const std::string& fallback,
                                const std::vector<std::string>& allowed) const {
   std::string value = get<std::string>(key, fallback);
-  if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) fail(key, unknown_name("value", value, allowed));
+  if (std::find(allowed.begin(), allowed.end(), value) == allowed.end())
+    fail(key, unknown_name("value", value, allowed));
   return value;
 }
 
 int64_t Config::get_int(const std::string& key, int64_t fallback, int64_t low, int64_t high) const {
   const int64_t value = get<int64_t>(key, fallback);
-  if (value < low || value > high) fail(key, fmt::format("{} is outside [{}, {}]", value, low, high));
+  if (value < low || value > high)
+    fail(key, fmt::format("{} is outside [{}, {}]", value, low, high));
   return value;
 }
 
 double Config::get_number(const std::string& key, double fallback, double low, double high) const {
   const double value = get<double>(key, fallback);
-  if (!(value >= low && value <= high)) fail(key, fmt::format("{} is outside [{}, {}]", value, low, high));
+  if (!(value >= low && value <= high))
+    fail(key, fmt::format("{} is outside [{}, {}]", value, low, high));
   return value;
 }
 
@@ -192,7 +256,8 @@ std::vector<Config> Config::list(const std::string& key) const {
 std::vector<std::string> Config::keys() const {
   std::vector<std::string> names;
   if (!node_->is_map()) return names;
-  for (const auto& entry : node_->yaml) names.push_back(entry.first.Scalar());
+  for (const auto& entry : node_->yaml)
+    names.push_back(entry.first.Scalar());
   return names;
 }
 
@@ -202,7 +267,10 @@ void Config::finish() const {
     const std::string key = entry.first.Scalar();
     if (node_->known.contains(key)) continue;
     const std::vector<std::string> known(node_->known.begin(), node_->known.end());
-    throw InputError(node_->file, line_of(entry.first), unknown_name("key", node_->full(key), known));
+    throw InputError(
+        node_->file, line_of(entry.first),
+        unknown_name(node_->path.empty() ? "key" : fmt::format("key in '{}':", node_->path), key,
+                     known));
   }
 }
 
@@ -227,13 +295,23 @@ void Config::set(const std::string& path, const std::string& yaml_value) {
   }
 }
 
+Config Config::overlay(const Config& base, const Config& over) {
+  auto node = std::make_shared<Node>();
+  node->yaml.reset(merge(base.node_->yaml, over.node_->yaml));
+  node->file = over.node_->is_map() ? over.node_->file : base.node_->file;
+  node->path = over.node_->is_map() ? over.node_->path : base.node_->path;
+  return Config(std::move(node));
+}
+
 std::string Config::canonical() const {
   std::string text;
   if (node_->is_map()) write_canonical(node_->yaml, text);
   return text;
 }
 
-const std::string& Config::file() const { return node_->file; }
+const std::string& Config::file() const {
+  return node_->file;
+}
 
 std::filesystem::path Config::directory() const {
   const std::filesystem::path path(node_->file);

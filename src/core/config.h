@@ -1,15 +1,20 @@
 // Strict YAML configuration.
 //
 // Invariants:
-//  1. Every key that is read is remembered; finish() turns a key that nobody read into an error with file, line and
+//  1. Every key that is read is remembered; finish() turns a key that nobody read into an error
+//  with file, line and
 //     the nearest known key. Call it once when a section has been read.
-//  2. A value of the wrong type is an error with file, line, key path, the value and the expected type.
-//  3. canonical() is the same text for equal content, whatever the order of keys, comments and layout.
+//  2. A value of the wrong type is an error with file, line, key path, the value and the expected
+//  type.
+//  3. canonical() is the same text for equal content, whatever the order of keys, comments and
+//  layout.
+//  4. In texts, `${NAME}` and `${NAME:-default}` are replaced from the environment when they are
+//  read; a variable that is
+//     not set and has no default is an error. canonical() keeps the text as written.
 //
 //   const Config config = Config::load("run.yaml");
-//   const Config training = config.section("train");      // an absent section reads as empty: all defaults
-//   options.epochs = training.get<int64_t>("epochs", options.epochs);
-//   training.finish();
+//   const Config training = config.section("train");      // an absent section reads as empty: all
+//   defaults options.epochs = training.get<int64_t>("epochs", options.epochs); training.finish();
 #pragma once
 
 #include <cstdint>
@@ -34,7 +39,8 @@ class Config {
   ~Config();
 
   bool has(const std::string& key) const;
-  // T: bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>, std::vector<double>.
+  // T: bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>,
+  // std::vector<double>.
   template <typename T>
   T get(const std::string& key, const T& fallback) const;
   template <typename T>
@@ -60,6 +66,10 @@ class Config {
 
   // Replaces or adds a value by dotted path, e.g. "train.epochs" = "3" (command line `--set`).
   void set(const std::string& path, const std::string& yaml_value);
+
+  // A copy of `base` in which every key of `over` replaces or extends it, maps key by key. File and
+  // line of either side are kept; what was read so far is not.
+  static Config overlay(const Config& base, const Config& over);
 
   // Sorted, comment-free text: what content hashes are made of.
   std::string canonical() const;

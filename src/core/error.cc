@@ -23,9 +23,9 @@ std::string unknown_name(std::string_view kind, std::string_view name,
                          const std::vector<std::string>& known) {
   std::string message = fmt::format("unknown {} '{}'", kind, name);
   if (const auto* nearest = nearest_name(name, known)) {
-    message += fmt::format("; did you mean '{}'?", *nearest);
+    message += fmt::format(" (did you mean '{}'?)", *nearest);
   }
-  return message + fmt::format(" known: {}", fmt::join(known, ", "));
+  return message + fmt::format("; known: {}", fmt::join(known, ", "));
 }
 
 void assertion_failed(const char* expression, const char* file, int line) {

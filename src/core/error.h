@@ -1,10 +1,11 @@
 // Errors: three kinds of wrong, three tools.
 //
-//   Bad input, file or configuration  -> throw Error (InputError where a file and a line are known).
-//   An expected outcome (cold user, unparsable answer)  -> std::optional or a status field.
+//   Bad input, file or configuration  -> throw Error (InputError where a file and a line are
+//   known). An expected outcome (cold user, unparsable answer)  -> std::optional or a status field.
 //   A programmer's mistake  -> LLMCF_ASSERT, never reachable from input.
 //
-// Messages name what was wrong, where (file, line, field), the value found, and what to do about it.
+// Messages name what was wrong, where (file, line, field), the value found, and what to do about
+// it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@
 
 namespace llmcf {
 
-// Something outside the program's control is wrong; `what()` is meant for the person at the terminal.
+// Something outside the program's control is wrong; `what()` is meant for the person at the
+// terminal.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -36,7 +38,8 @@ class InputError : public Error {
   std::string reason_;
 };
 
-// "unknown KIND 'NAME'; did you mean 'NEAREST'? known: a, b, c". Returned, so that callers can add a place.
+// "unknown KIND 'NAME' (did you mean 'NEAREST'?); known: a, b, c". Returned, so that callers can
+// add a place.
 std::string unknown_name(std::string_view kind, std::string_view name,
                          const std::vector<std::string>& known);
 

@@ -1,17 +1,16 @@
 #include "core/files.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/error.h"
 
@@ -97,7 +96,8 @@ void AtomicFile::commit() {
   flush();
   if (::fsync(descriptor_) != 0) fail("fsync", temporary_);
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("close", temporary_);
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("rename to its final name", temporary_);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0)
+    fail("rename to its final name", temporary_);
   sync_directory(parent_of(target_));
 }
 

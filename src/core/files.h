@@ -1,8 +1,10 @@
 // Files that are either whole or absent.
 //
 // Invariants:
-//  1. AtomicFile writes to a temporary name in the target's directory; commit() flushes, fsyncs, renames over the
-//     target and fsyncs the directory. Without commit() nothing of it remains (a kill leaves only `*.tmp.<pid>`).
+//  1. AtomicFile writes to a temporary name in the target's directory; commit() flushes, fsyncs,
+//  renames over the
+//     target and fsyncs the directory. Without commit() nothing of it remains (a kill leaves only
+//     `*.tmp.<pid>`).
 //  2. MappedFile is read-only and its address stays valid for its life, also when moved.
 #pragma once
 
@@ -59,7 +61,8 @@ class MappedFile {
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view content);
 
-// A directory of its own below the system's temporary one, removed with everything in it at the end of its life.
+// A directory of its own below the system's temporary one, removed with everything in it at the end
+// of its life.
 class TemporaryDirectory {
  public:
   TemporaryDirectory();

@@ -1,8 +1,7 @@
 #include "core/hash.h"
 
-#include <xxhash.h>
-
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include "core/files.h"
 
@@ -29,7 +28,9 @@ Hasher::~Hasher() = default;
 Hasher::Hasher(Hasher&&) noexcept = default;
 Hasher& Hasher::operator=(Hasher&&) noexcept = default;
 
-void Hasher::add(const void* data, size_t size) { XXH3_128bits_update(state_->xxh, data, size); }
+void Hasher::add(const void* data, size_t size) {
+  XXH3_128bits_update(state_->xxh, data, size);
+}
 
 void Hasher::add_field(std::string_view text) {
   const uint64_t size = text.size();
@@ -37,11 +38,17 @@ void Hasher::add_field(std::string_view text) {
   add(text.data(), text.size());
 }
 
-std::string Hasher::hex() const { return to_hex(XXH3_128bits_digest(state_->xxh)); }
+std::string Hasher::hex() const {
+  return to_hex(XXH3_128bits_digest(state_->xxh));
+}
 
-std::string hash_hex(const void* data, size_t size) { return to_hex(XXH3_128bits(data, size)); }
+std::string hash_hex(const void* data, size_t size) {
+  return to_hex(XXH3_128bits(data, size));
+}
 
-std::string hash_hex(std::string_view text) { return hash_hex(text.data(), text.size()); }
+std::string hash_hex(std::string_view text) {
+  return hash_hex(text.data(), text.size());
+}
 
 std::string hash_file(const std::filesystem::path& path) {
   const MappedFile file(path);

@@ -1,5 +1,5 @@
-// Content hashes. XXH3 of 128 bits, written as 32 lower-case hexadecimal digits: for finding change and
-// damage, not for security.
+// Content hashes. XXH3 of 128 bits, written as 32 lower-case hexadecimal digits: for finding change
+// and damage, not for security.
 #pragma once
 
 #include <cstddef>

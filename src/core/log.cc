@@ -14,7 +14,8 @@ void init_logging(const std::string& level) {
   if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
     throw Error(unknown_name("log level", level, levels));
   }
-  auto logger = std::make_shared<spdlog::logger>("llmcf", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("llmcf", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("[%H:%M:%S] %l %v");
   logger->set_level(spdlog::level::from_str(level));
   logger->flush_on(spdlog::level::info);

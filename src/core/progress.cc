@@ -1,11 +1,10 @@
 #include "core/progress.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdio>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "core/strings.h"
 
@@ -25,11 +24,16 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-void set_progress_enabled(bool enabled) { progress_enabled = enabled; }
+void set_progress_enabled(bool enabled) {
+  progress_enabled = enabled;
+}
 
 Progress::Progress(std::string label, int64_t total, std::string unit)
-    : label_(std::move(label)), unit_(std::move(unit)), total_(total),
-      terminal_(::isatty(STDERR_FILENO) == 1), enabled_(progress_enabled) {}
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(total),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      enabled_(progress_enabled) {}
 
 Progress::~Progress() {
   if (enabled_ && terminal_) show(true);
@@ -40,7 +44,8 @@ void Progress::advance(int64_t amount) {
   done_ += amount;
   if (!enabled_) return;
   const auto now = Clock::now();
-  if (now - shown_ < (terminal_ ? Clock::duration(kTerminalEvery) : Clock::duration(kPlainEvery))) return;
+  if (now - shown_ < (terminal_ ? Clock::duration(kTerminalEvery) : Clock::duration(kPlainEvery)))
+    return;
   shown_ = now;
   show(false);
 }
@@ -58,7 +63,8 @@ void Progress::show(bool last) {
     const double share = static_cast<double>(done_) / static_cast<double>(total_);
     const int filled = static_cast<int>(share * kBarWidth);
     if (terminal_) line += fmt::format("[{:=<{}}{: <{}}] ", "", filled, "", kBarWidth - filled);
-    line += fmt::format("{:3.0f}%  {}/{} {}", share * 100, with_commas(done_), with_commas(total_), unit_);
+    line += fmt::format("{:3.0f}%  {}/{} {}", share * 100, with_commas(done_), with_commas(total_),
+                        unit_);
   } else {
     line += fmt::format("{} {}", with_commas(done_), unit_);
   }

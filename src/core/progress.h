@@ -1,5 +1,5 @@
-// Progress of a long loop: a bar with rate and ETA on a terminal, a plain line every few seconds otherwise.
-// Writes to standard error only, and nothing at all when disabled.
+// Progress of a long loop: a bar with rate and ETA on a terminal, a plain line every few seconds
+// otherwise. Writes to standard error only, and nothing at all when disabled.
 #pragma once
 
 #include <chrono>

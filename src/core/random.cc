@@ -13,13 +13,16 @@ uint64_t splitmix64(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-uint64_t rotate_left(uint64_t value, int bits) { return (value << bits) | (value >> (64 - bits)); }
+uint64_t rotate_left(uint64_t value, int bits) {
+  return (value << bits) | (value >> (64 - bits));
+}
 
 }  // namespace
 
 Random::Random(uint64_t seed, std::string_view stream) {
   uint64_t mixed = seed ^ XXH3_64bits(stream.data(), stream.size());
-  for (uint64_t& word : state_) word = splitmix64(mixed);
+  for (uint64_t& word : state_)
+    word = splitmix64(mixed);
 }
 
 uint64_t Random::next() {
@@ -35,11 +38,13 @@ uint64_t Random::next() {
 }
 
 uint64_t Random::below(uint64_t bound) {
-  __extension__ using Wide = unsigned __int128;  // Lemire's method: the high half, rejecting the biased low end
+  __extension__ using Wide =
+      unsigned __int128;  // Lemire's method: the high half, rejecting the biased low end
   Wide product = static_cast<Wide>(next()) * bound;
   if (static_cast<uint64_t>(product) < bound) {
     const uint64_t threshold = (0 - bound) % bound;
-    while (static_cast<uint64_t>(product) < threshold) product = static_cast<Wide>(next()) * bound;
+    while (static_cast<uint64_t>(product) < threshold)
+      product = static_cast<Wide>(next()) * bound;
   }
   return static_cast<uint64_t>(product >> 64);
 }
@@ -51,7 +56,8 @@ double Random::normal() {
 
 size_t Random::weighted(std::span<const double> weights) {
   double total = 0;
-  for (const double weight : weights) total += weight;
+  for (const double weight : weights)
+    total += weight;
   double left = uniform() * total;
   for (size_t index = 0; index < weights.size(); ++index) {
     left -= weights[index];

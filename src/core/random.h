@@ -1,6 +1,6 @@
-// Random streams. Every random choice takes an explicit stream made from a seed and a name, so that adding a
-// consumer never shifts another one's numbers, and the same seed gives the same bytes on every machine
-// (the standard library's distributions do not promise that; these do).
+// Random streams. Every random choice takes an explicit stream made from a seed and a name, so that
+// adding a consumer never shifts another one's numbers, and the same seed gives the same bytes on
+// every machine (the standard library's distributions do not promise that; these do).
 #pragma once
 
 #include <cmath>

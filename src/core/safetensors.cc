@@ -42,7 +42,8 @@ constexpr std::array<DtypeRow, 13> kDtypes = {{{Dtype::kF64, "F64", 8},
                                                {Dtype::kBool, "BOOL", 1}}};
 
 const DtypeRow& row_of(Dtype dtype) {
-  return *std::find_if(kDtypes.begin(), kDtypes.end(), [&](const DtypeRow& row) { return row.dtype == dtype; });
+  return *std::find_if(kDtypes.begin(), kDtypes.end(),
+                       [&](const DtypeRow& row) { return row.dtype == dtype; });
 }
 
 // Element count, or -1 if negative or overflowing.
@@ -54,13 +55,14 @@ int64_t element_count(const std::vector<int64_t>& shape) {
   return count;
 }
 
-TensorView parse_tensor(const std::string& name, const Json& entry, const std::byte* payload, size_t payload_bytes,
-                        const std::string& file) {
+TensorView parse_tensor(const std::string& name, const Json& entry, const std::byte* payload,
+                        size_t payload_bytes, const std::string& file) {
   const auto fail = [&](const std::string& reason) -> InputError {
     return InputError(file, 0, fmt::format("tensor '{}': {}", name, reason));
   };
   const std::string dtype = entry.at("dtype").get<std::string>();
-  const auto row = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const DtypeRow& r) { return r.name == dtype; });
+  const auto row = std::find_if(kDtypes.begin(), kDtypes.end(),
+                                [&](const DtypeRow& r) { return r.name == dtype; });
   if (row == kDtypes.end()) throw fail(fmt::format("unsupported dtype '{}'", dtype));
   TensorView view;
   view.dtype = row->dtype;
@@ -69,13 +71,15 @@ TensorView parse_tensor(const std::string& name, const Json& entry, const std::b
   const int64_t count = element_count(view.shape);
   if (count < 0) throw fail("bad shape");
   if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > payload_bytes) {
-    throw fail(fmt::format("data offsets lie outside the file's {} data bytes: the file is truncated or damaged",
-                           payload_bytes));
+    throw fail(fmt::format(
+        "data offsets lie outside the file's {} data bytes: the file is truncated or damaged",
+        payload_bytes));
   }
   view.bytes = offsets[1] - offsets[0];
   if (static_cast<uint64_t>(count) > std::numeric_limits<uint64_t>::max() / row->size ||
       view.bytes != static_cast<uint64_t>(count) * row->size) {
-    throw fail(fmt::format("{} bytes do not hold shape [{}] of {}", view.bytes, fmt::join(view.shape, ", "), dtype));
+    throw fail(fmt::format("{} bytes do not hold shape [{}] of {}", view.bytes,
+                           fmt::join(view.shape, ", "), dtype));
   }
   view.data = payload + offsets[0];
   return view;
@@ -83,20 +87,31 @@ TensorView parse_tensor(const std::string& name, const Json& entry, const std::b
 
 }  // namespace
 
-size_t dtype_size(Dtype dtype) { return row_of(dtype).size; }
+size_t dtype_size(Dtype dtype) {
+  return row_of(dtype).size;
+}
 
-std::string_view dtype_name(Dtype dtype) { return row_of(dtype).name; }
+std::string_view dtype_name(Dtype dtype) {
+  return row_of(dtype).name;
+}
 
-int64_t TensorView::elements() const { return element_count(shape); }
+int64_t TensorView::elements() const {
+  return element_count(shape);
+}
 
-SafetensorsReader::SafetensorsReader(const std::filesystem::path& path, Check check) : path_(path), file_(path) {
+SafetensorsReader::SafetensorsReader(const std::filesystem::path& path, Check check)
+    : path_(path), file_(path) {
   const std::string name = path.string();
   uint64_t header_bytes = 0;
-  if (file_.size() < sizeof(header_bytes)) throw InputError(name, 0, "too short to be a safetensors file");
+  if (file_.size() < sizeof(header_bytes))
+    throw InputError(name, 0, "too short to be a safetensors file");
   std::memcpy(&header_bytes, file_.data(), sizeof(header_bytes));
   if (header_bytes > kLargestHeader || header_bytes > file_.size() - sizeof(header_bytes)) {
-    throw InputError(name, 0, fmt::format("header length {} does not fit a file of {} bytes: not a safetensors file, "
-                                          "or truncated", header_bytes, file_.size()));
+    throw InputError(
+        name, 0,
+        fmt::format("header length {} does not fit a file of {} bytes: not a safetensors file, "
+                    "or truncated",
+                    header_bytes, file_.size()));
   }
   try {
     const Json header = Json::parse(file_.text().substr(sizeof(header_bytes), header_bytes));
@@ -120,21 +135,25 @@ void SafetensorsReader::verify_checksums() const {
     const auto recorded = metadata_.find(std::string(kChecksumPrefix) + name);
     if (recorded == metadata_.end()) continue;
     if (hash_hex(view.data, view.bytes) != recorded->second) {
-      throw InputError(path_.string(), 0, fmt::format("tensor '{}' does not match its checksum: the file is damaged; "
-                                                      "delete it and run the stage again", name));
+      throw InputError(path_.string(), 0,
+                       fmt::format("tensor '{}' does not match its checksum: the file is damaged; "
+                                   "delete it and run the stage again",
+                                   name));
     }
   }
 }
 
 const std::string& SafetensorsReader::metadata(const std::string& key) const {
   const auto found = metadata_.find(key);
-  if (found == metadata_.end()) throw InputError(path_.string(), 0, fmt::format("metadata '{}' is missing", key));
+  if (found == metadata_.end())
+    throw InputError(path_.string(), 0, fmt::format("metadata '{}' is missing", key));
   return found->second;
 }
 
 const TensorView& SafetensorsReader::tensor(const std::string& name) const {
   const auto found = tensors_.find(name);
-  if (found == tensors_.end()) throw InputError(path_.string(), 0, fmt::format("tensor '{}' is missing", name));
+  if (found == tensors_.end())
+    throw InputError(path_.string(), 0, fmt::format("tensor '{}' is missing", name));
   return found->second;
 }
 
@@ -142,30 +161,40 @@ const TensorView& SafetensorsReader::checked(const std::string& name, Dtype dtyp
                                              const std::vector<int64_t>& shape) const {
   const TensorView& view = tensor(name);
   if (view.dtype != dtype) {
-    throw InputError(path_.string(), 0, fmt::format("tensor '{}' is {}, expected {}", name, dtype_name(view.dtype),
-                                                    dtype_name(dtype)));
+    throw InputError(path_.string(), 0,
+                     fmt::format("tensor '{}' is {}, expected {}", name, dtype_name(view.dtype),
+                                 dtype_name(dtype)));
   }
   bool fits = shape.empty() || shape.size() == view.shape.size();
   for (size_t axis = 0; fits && axis < shape.size(); ++axis) {
     fits = shape[axis] < 0 || shape[axis] == view.shape[axis];
   }
   if (!fits) {
-    throw InputError(path_.string(), 0, fmt::format("tensor '{}' has shape [{}], expected [{}]", name,
-                                                    fmt::join(view.shape, ", "), fmt::join(shape, ", ")));
+    throw InputError(path_.string(), 0,
+                     fmt::format("tensor '{}' has shape [{}], expected [{}]", name,
+                                 fmt::join(view.shape, ", "), fmt::join(shape, ", ")));
   }
   return view;
 }
 
-void SafetensorsWriter::set_metadata(const std::string& key, std::string value) { metadata_[key] = std::move(value); }
+void SafetensorsWriter::set_metadata(const std::string& key, std::string value) {
+  metadata_[key] = std::move(value);
+}
 
-void SafetensorsWriter::check_size(const std::string& name, const std::vector<int64_t>& shape, size_t count) {
+void SafetensorsWriter::check_size(const std::string& name, const std::vector<int64_t>& shape,
+                                   size_t count) {
   if (element_count(shape) != static_cast<int64_t>(count)) {
-    throw std::logic_error(fmt::format("tensor '{}': {} values for shape [{}]", name, count, fmt::join(shape, ", ")));
+    throw std::logic_error(
+        fmt::format("tensor '{}': {} values for shape [{}]", name, count, fmt::join(shape, ", ")));
   }
 }
 
-void SafetensorsWriter::add(const std::string& name, Dtype dtype, std::vector<int64_t> shape, const void* data) {
-  TensorView view{.dtype = dtype, .shape = std::move(shape), .data = static_cast<const std::byte*>(data), .bytes = 0};
+void SafetensorsWriter::add(const std::string& name, Dtype dtype, std::vector<int64_t> shape,
+                            const void* data) {
+  TensorView view{.dtype = dtype,
+                  .shape = std::move(shape),
+                  .data = static_cast<const std::byte*>(data),
+                  .bytes = 0};
   view.bytes = static_cast<size_t>(view.elements()) * dtype_size(dtype);
   tensors_[name] = std::move(view);
 }
@@ -175,13 +204,16 @@ void SafetensorsWriter::write(const std::filesystem::path& path) const {
   Json metadata = metadata_;
   uint64_t offset = 0;
   for (const auto& [name, view] : tensors_) {
-    header[name] = {{"dtype", dtype_name(view.dtype)}, {"shape", view.shape}, {"data_offsets", {offset, offset + view.bytes}}};
+    header[name] = {{"dtype", dtype_name(view.dtype)},
+                    {"shape", view.shape},
+                    {"data_offsets", {offset, offset + view.bytes}}};
     metadata[std::string(kChecksumPrefix) + name] = hash_hex(view.data, view.bytes);
     offset += (view.bytes + kAlignment - 1) / kAlignment * kAlignment;
   }
   header["__metadata__"] = std::move(metadata);
   std::string text = header.dump();
-  while ((sizeof(uint64_t) + text.size()) % kAlignment != 0) text += ' ';
+  while ((sizeof(uint64_t) + text.size()) % kAlignment != 0)
+    text += ' ';
 
   AtomicFile file(path);
   const uint64_t header_bytes = text.size();
@@ -196,10 +228,15 @@ void SafetensorsWriter::write(const std::filesystem::path& path) const {
 }
 
 StringColumn::StringColumn(const SafetensorsReader& reader, const std::string& name)
-    : bytes_(reader.get<uint8_t>(name + ".bytes")), offsets_(reader.get<int64_t>(name + ".offsets")) {
-  bool ordered = !offsets_.empty() && offsets_.front() == 0 && offsets_.back() == static_cast<int64_t>(bytes_.size());
-  for (size_t index = 1; ordered && index < offsets_.size(); ++index) ordered = offsets_[index - 1] <= offsets_[index];
-  if (!ordered) throw InputError(reader.path().string(), 0, fmt::format("column '{}': offsets are damaged", name));
+    : bytes_(reader.get<uint8_t>(name + ".bytes")),
+      offsets_(reader.get<int64_t>(name + ".offsets")) {
+  bool ordered = !offsets_.empty() && offsets_.front() == 0 &&
+                 offsets_.back() == static_cast<int64_t>(bytes_.size());
+  for (size_t index = 1; ordered && index < offsets_.size(); ++index)
+    ordered = offsets_[index - 1] <= offsets_[index];
+  if (!ordered)
+    throw InputError(reader.path().string(), 0,
+                     fmt::format("column '{}': offsets are damaged", name));
 }
 
 std::string_view StringColumn::operator[](int64_t index) const {

@@ -1,9 +1,13 @@
-// Safetensors files: 8 bytes of little-endian header length, a JSON header, raw little-endian tensors.
+// Safetensors files: 8 bytes of little-endian header length, a JSON header, raw little-endian
+// tensors.
 //
 // Invariants:
-//  1. A written file carries one XXH3-128 checksum per tensor in `__metadata__`, key `xxh3.<tensor>`; the header is
-//     padded with spaces so that every tensor starts at a multiple of 64 bytes from the start of the file.
-//  2. Opening maps the file and validates the header (sizes, overlaps, overflow); `verify` also checks the sums.
+//  1. A written file carries one XXH3-128 checksum per tensor in `__metadata__`, key
+//  `xxh3.<tensor>`; the header is
+//     padded with spaces so that every tensor starts at a multiple of 64 bytes from the start of
+//     the file.
+//  2. Opening maps the file and validates the header (sizes, overlaps, overflow); `verify` also
+//  checks the sums.
 //     A file of another writer has no checksums and is accepted without.
 //  3. Views stay valid as long as the reader lives.
 #pragma once
@@ -29,16 +33,26 @@ std::string_view dtype_name(Dtype dtype);  // "F32", "I64", ... as in the file
 
 template <typename T>
 constexpr Dtype dtype_of() {
-  if constexpr (std::is_same_v<T, double>) return Dtype::kF64;
-  else if constexpr (std::is_same_v<T, float>) return Dtype::kF32;
-  else if constexpr (std::is_same_v<T, int64_t>) return Dtype::kI64;
-  else if constexpr (std::is_same_v<T, int32_t>) return Dtype::kI32;
-  else if constexpr (std::is_same_v<T, int8_t>) return Dtype::kI8;
-  else if constexpr (std::is_same_v<T, uint8_t>) return Dtype::kU8;
-  else if constexpr (std::is_same_v<T, uint16_t>) return Dtype::kU16;
-  else if constexpr (std::is_same_v<T, uint32_t>) return Dtype::kU32;
-  else if constexpr (std::is_same_v<T, uint64_t>) return Dtype::kU64;
-  else static_assert(!sizeof(T), "no safetensors dtype for this type");
+  if constexpr (std::is_same_v<T, double>)
+    return Dtype::kF64;
+  else if constexpr (std::is_same_v<T, float>)
+    return Dtype::kF32;
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return Dtype::kI64;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return Dtype::kI32;
+  else if constexpr (std::is_same_v<T, int8_t>)
+    return Dtype::kI8;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return Dtype::kU8;
+  else if constexpr (std::is_same_v<T, uint16_t>)
+    return Dtype::kU16;
+  else if constexpr (std::is_same_v<T, uint32_t>)
+    return Dtype::kU32;
+  else if constexpr (std::is_same_v<T, uint64_t>)
+    return Dtype::kU64;
+  else
+    static_assert(!sizeof(T), "no safetensors dtype for this type");
 }
 
 struct TensorView {
@@ -67,8 +81,8 @@ class SafetensorsReader {
   // Throws InputError naming file and tensor if it is missing.
   const TensorView& tensor(const std::string& name) const;
 
-  // A typed view. Throws InputError if the tensor is missing, of another dtype, or (when given) another shape;
-  // -1 in `shape` accepts any size.
+  // A typed view. Throws InputError if the tensor is missing, of another dtype, or (when given)
+  // another shape; -1 in `shape` accepts any size.
   template <typename T>
   std::span<const T> get(const std::string& name, const std::vector<int64_t>& shape = {}) const {
     const TensorView& view = checked(name, dtype_of<T>(), shape);
@@ -79,7 +93,8 @@ class SafetensorsReader {
   void verify_checksums() const;
 
  private:
-  const TensorView& checked(const std::string& name, Dtype dtype, const std::vector<int64_t>& shape) const;
+  const TensorView& checked(const std::string& name, Dtype dtype,
+                            const std::vector<int64_t>& shape) const;
 
   std::filesystem::path path_;
   MappedFile file_;

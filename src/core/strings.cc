@@ -41,7 +41,9 @@ namespace {
 // Length of the valid UTF-8 sequence at `text[0]`, 0 if it is not valid.
 size_t utf8_sequence(std::string_view text) {
   const auto byte = [&](size_t index) { return static_cast<unsigned char>(text[index]); };
-  const auto tail = [&](size_t index) { return index < text.size() && (byte(index) & 0xC0) == 0x80; };
+  const auto tail = [&](size_t index) {
+    return index < text.size() && (byte(index) & 0xC0) == 0x80;
+  };
   const unsigned char lead = byte(0);
   if (lead < 0x80) return 1;
   if (lead >= 0xC2 && lead <= 0xDF) return tail(1) ? 2 : 0;
@@ -62,7 +64,8 @@ size_t utf8_sequence(std::string_view text) {
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
-  for (size_t column = 0; column <= b.size(); ++column) row[column] = column;
+  for (size_t column = 0; column <= b.size(); ++column)
+    row[column] = column;
   for (size_t line = 1; line <= a.size(); ++line) {
     size_t diagonal = row[0];
     row[0] = line;
@@ -112,9 +115,13 @@ const std::string* nearest_name(std::string_view name, const std::vector<std::st
   return best;
 }
 
-std::optional<int64_t> parse_int(std::string_view text) { return parse_number<int64_t>(text); }
+std::optional<int64_t> parse_int(std::string_view text) {
+  return parse_number<int64_t>(text);
+}
 
-std::optional<double> parse_double(std::string_view text) { return parse_number<double>(text); }
+std::optional<double> parse_double(std::string_view text) {
+  return parse_number<double>(text);
+}
 
 std::string with_commas(int64_t value) {
   std::string digits = fmt::format("{}", value);
@@ -141,11 +148,20 @@ std::string escape_html(std::string_view text) {
   escaped.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      default: escaped += c;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;

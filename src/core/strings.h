@@ -9,7 +9,8 @@
 
 namespace llmcf {
 
-// Fields between separators, empty ones kept: split("a,,b", ',') is {"a", "", "b"}. Views into `text`.
+// Fields between separators, empty ones kept: split("a,,b", ',') is {"a", "", "b"}. Views into
+// `text`.
 std::vector<std::string_view> split(std::string_view text, char separator);
 
 // `text` without ASCII white space at both ends.
@@ -18,7 +19,8 @@ std::string_view trim(std::string_view text);
 // ASCII lower case; other bytes are kept.
 std::string to_lower(std::string_view text);
 
-// Index of the first byte that is not part of valid UTF-8 (overlong forms and surrogates are invalid).
+// Index of the first byte that is not part of valid UTF-8 (overlong forms and surrogates are
+// invalid).
 std::optional<size_t> first_invalid_utf8(std::string_view text);
 
 // The known name closest to `name` by edit distance, or null if none is near enough to be a slip.

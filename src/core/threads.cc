@@ -1,13 +1,13 @@
 #include "core/threads.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include <sched.h>
 
 #include "core/error.h"
 
@@ -41,7 +41,8 @@ void run_workers(int workers, const std::function<void(int)>& task) {
   {
     std::vector<std::jthread> threads;
     threads.reserve(static_cast<size_t>(workers - 1));
-    for (int worker = 1; worker < workers; ++worker) threads.emplace_back(guarded, worker);
+    for (int worker = 1; worker < workers; ++worker)
+      threads.emplace_back(guarded, worker);
     guarded(0);
   }
   if (failure) std::rethrow_exception(failure);
@@ -49,7 +50,9 @@ void run_workers(int workers, const std::function<void(int)>& task) {
 
 }  // namespace
 
-int thread_count() { return count_slot(); }
+int thread_count() {
+  return count_slot();
+}
 
 void set_thread_count(int count) {
   LLMCF_ASSERT(count >= 1);
@@ -61,7 +64,8 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   const int64_t most = std::max<int64_t>(1, count / std::max<int64_t>(1, grain));
   const int workers = static_cast<int>(std::min<int64_t>(thread_count(), most));
   if (workers == 1) return body(0, count);
-  run_workers(workers, [&](int worker) { body(count * worker / workers, count * (worker + 1) / workers); });
+  run_workers(workers,
+              [&](int worker) { body(count * worker / workers, count * (worker + 1) / workers); });
 }
 
 void parallel_chunks(int64_t count, int64_t grain,

@@ -1,10 +1,14 @@
-// A data set: users, items, their features and the events between them, as columns of one mmapped, checksummed
-// safetensors file. Opening it reads nothing but the header; histories are slices, never copies.
+// A data set: users, items, their features and the events between them, as columns of one mmapped,
+// checksummed safetensors file. Opening it reads nothing but the header; histories are slices,
+// never copies.
 //
 // Invariants:
-//  1. Ids start at 1; 0 pads. User ids are [1, num_users()], item ids [1, num_items()]; item ids follow the catalogue.
-//  2. Events are grouped by user and ordered by time within a user; ties keep the order of the input.
-//  3. Vocabularies hold every value of the catalogue; id 0 is "no value". The out-of-vocabulary row is the model's
+//  1. Ids start at 1; 0 pads. User ids are [1, num_users()], item ids [1, num_items()]; item ids
+//  follow the catalogue.
+//  2. Events are grouped by user and ordered by time within a user; ties keep the order of the
+//  input.
+//  3. Vocabularies hold every value of the catalogue; id 0 is "no value". The out-of-vocabulary row
+//  is the model's
 //     affair: it is row `vocabulary_size() ` of a table with vocabulary_size() + 1 rows.
 #pragma once
 
@@ -25,18 +29,20 @@ enum class Kind { kCategorical, kMultiCategorical, kNumeric, kText };
 
 // One feature of the schema. user_id and item_id are implicit: they are not in the list of fields.
 struct Field {
-  std::string name;         // e.g. "brand"
+  std::string name;  // e.g. "brand"
   Side side = Side::kItem;
   Kind kind = Kind::kCategorical;
-  std::string source;       // column of the input; empty = name
-  bool history = true;      // item side, categorical kinds: also pooled over the user's history ("hist_<name>")
-  // numeric only: 0 = standardised (mean 0, variance 1); n > 0 = n quantile buckets, stored as kCategorical ids.
+  std::string source;  // column of the input; empty = name
+  bool history =
+      true;  // item side, categorical kinds: also pooled over the user's history ("hist_<name>")
+  // numeric only: 0 = standardised (mean 0, variance 1); n > 0 = n quantile buckets, stored as
+  // kCategorical ids.
   int buckets = 0;
-  char separator = '|';     // multi-categorical only: between values in the input
+  char separator = '|';  // multi-categorical only: between values in the input
 };
 
-// The values of one field by entity: by user id, item id, or event index (context). Entity e's values are
-// ids[offsets[e], offsets[e + 1]) (categorical kinds) or values[e] (numeric).
+// The values of one field by entity: by user id, item id, or event index (context). Entity e's
+// values are ids[offsets[e], offsets[e + 1]) (categorical kinds) or values[e] (numeric).
 struct FieldColumn {
   Field field;
   std::span<const int64_t> offsets;  // [entities + 1]; empty for numeric and text
@@ -59,14 +65,17 @@ class Dataset {
 
   // [num_users + 2]; user u's events are [offsets[u], offsets[u + 1]).
   std::span<const int64_t> user_offsets() const { return user_offsets_; }
-  std::span<const int32_t> event_item() const { return event_item_; }     // [num_events]
-  std::span<const int64_t> event_time() const { return event_time_; }     // [num_events], Unix seconds
-  std::span<const float> event_rating() const { return event_rating_; }   // [num_events], empty if implicit
+  std::span<const int32_t> event_item() const { return event_item_; }  // [num_events]
+  std::span<const int64_t> event_time() const { return event_time_; }  // [num_events], Unix seconds
+  std::span<const float> event_rating() const {
+    return event_rating_;
+  }  // [num_events], empty if implicit
 
   std::string_view user_name(int64_t user) const { return user_names_[user]; }  // the input's id
   std::string_view item_name(int64_t item) const { return item_names_[item]; }
   std::string_view item_title(int64_t item) const { return item_titles_[item]; }
-  // What encoders and prompts read: "title: ...; brand: ...; category: a, b" from the schema's item fields.
+  // What encoders and prompts read: "title: ...; brand: ...; category: a, b" from the schema's item
+  // fields.
   std::string_view item_text(int64_t item) const { return item_texts_[item]; }
 
   const std::vector<FieldColumn>& fields() const { return fields_; }

@@ -1,10 +1,12 @@
 // Rows: what a ranking model is trained and judged on, split into train, validation and test.
 //
 // Invariants:
-//  1. A row is (user, position, item, label, time): would `user`, after the first `position` items of their history,
-//     take `item`? The history of a row is items [0, position) of the user's history, oldest first, and never holds
-//     anything of the row's time or later than the row itself.
-//  2. Negatives follow their positive directly, share its user, position, time and event, and are items the user
+//  1. A row is (user, position, item, label, time): would `user`, after the first `position` items
+//  of their history,
+//     take `item`? The history of a row is items [0, position) of the user's history, oldest first,
+//     and never holds anything of the row's time or later than the row itself.
+//  2. Negatives follow their positive directly, share its user, position, time and event, and are
+//  items the user
 //     never touched in the whole data set. They depend on the seed only.
 //  3. With explicit ratings the history holds only the items rated at or above the threshold.
 #pragma once
@@ -26,9 +28,9 @@ struct SplitOptions {
   std::string method = "leave_one_out";  // leave_one_out | time | ratio
   double valid_share = 0.1;              // time, ratio: share of the rows
   double test_share = 0.1;
-  int64_t min_history = 1;               // positives with a shorter history are not rows
-  int64_t negatives = 1;                 // per positive; ignored with explicit labels
-  double rating_threshold = 0;           // > 0: label = rating >= threshold, no sampled negatives
+  int64_t min_history = 1;      // positives with a shorter history are not rows
+  int64_t negatives = 1;        // per positive; ignored with explicit labels
+  double rating_threshold = 0;  // > 0: label = rating >= threshold, no sampled negatives
   int64_t seed = 2023;
 
   static SplitOptions from(const Config& config);
@@ -40,8 +42,9 @@ struct Rows {
   std::span<const int32_t> item;
   std::span<const int32_t> position;  // length of the history
   std::span<const float> label;
-  std::span<const int64_t> time;      // Unix seconds
-  std::span<const int64_t> event;     // index into the data set's events (the positive's, for negatives)
+  std::span<const int64_t> time;  // Unix seconds
+  std::span<const int64_t>
+      event;  // index into the data set's events (the positive's, for negatives)
 
   int64_t size() const { return static_cast<int64_t>(user.size()); }
 };
@@ -63,7 +66,8 @@ class RowSet {
   }
   // Whether the user has a training row; the others are out of vocabulary for a model.
   bool user_in_train(int32_t user) const { return user_in_train_[static_cast<size_t>(user)] != 0; }
-  // How often each item is a positive of the training split, by item id [num_items + 1]: popularity.
+  // How often each item is a positive of the training split, by item id [num_items + 1]:
+  // popularity.
   std::span<const int32_t> item_train_count() const { return item_train_count_; }
 
  private:
@@ -75,7 +79,9 @@ class RowSet {
   std::span<const int32_t> item_train_count_;
 };
 
-// Splits, samples negatives and writes the file RowSet opens. Throws Error if a split would be empty.
-void write_rows(const Dataset& dataset, const SplitOptions& options, const std::filesystem::path& path);
+// Splits, samples negatives and writes the file RowSet opens. Throws Error if a split would be
+// empty.
+void write_rows(const Dataset& dataset, const SplitOptions& options,
+                const std::filesystem::path& path);
 
 }  // namespace llmcf::data

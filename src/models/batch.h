@@ -1,17 +1,21 @@
-// A batch as models see it: plain arrays, no ids on disk, no libtorch. Built by train/batch_builder (and by the golden
-// tests), read by models/recommender.
+// A batch as models see it: plain arrays, no ids on disk, no libtorch. Built by train/batch_builder
+// (and by the golden tests), read by models/recommender.
 //
-//   B queries   K example slots per query   E distinct examples in the batch   S = B + E samples   F fields
-//   W width of the frozen text vectors
+//   B queries   K example slots per query   E distinct examples in the batch   S = B + E samples F
+//   fields W width of the frozen text vectors
 //
 // Invariants:
-//  1. Samples [0, B) are the queries in order, samples [B, S) the distinct examples the batch uses. A feature of a
+//  1. Samples [0, B) are the queries in order, samples [B, S) the distinct examples the batch uses.
+//  A feature of a
 //     sample is computed once, however many queries use it.
-//  2. Tables are gathered once per batch: `tables[t].rows` are the distinct rows of table t in use, ascending; bags index
+//  2. Tables are gathered once per batch: `tables[t].rows` are the distinct rows of table t in use,
+//  ascending; bags index
 //     into that list ("slab rows"), so that gradients are sparse by construction.
-//  3. A field's value is the mean of its bag's rows (times weights, if any), zeros for an empty bag. Padding id 0 is never
+//  3. A field's value is the mean of its bag's rows (times weights, if any), zeros for an empty
+//  bag. Padding id 0 is never
 //     in a bag under protocol strict; under `paper` a single-valued field may hold row 0.
-//  4. Slots are ordered oldest-use first: the last one is next to the query. slot[b, k] = -1 is a masked slot; masked slots
+//  4. Slots are ordered oldest-use first: the last one is next to the query. slot[b, k] = -1 is a
+//  masked slot; masked slots
 //     come first, so the query keeps position 3K.
 #pragma once
 
@@ -30,19 +34,21 @@ struct TableSpec {
 enum class FieldRole { kUser, kItem, kContext, kHistory };
 
 struct FieldSpec {
-  std::string name;      // "item_id", "hist_item_id", ...
-  int table = 0;         // index into FeatureSpec::tables; history fields share the item field's table
+  std::string name;  // "item_id", "hist_item_id", ...
+  int table = 0;     // index into FeatureSpec::tables; history fields share the item field's table
   FieldRole role = FieldRole::kItem;
-  bool single = true;    // exactly one id per sample (user, item, brand): bags may hold id 0 under protocol paper
+  bool single = true;  // exactly one id per sample (user, item, brand): bags may hold id 0 under
+                       // protocol paper
 };
 
-// What the data decides about a model. Field order: user fields, item fields, context fields, history fields; the Amazon
-// preset gives user_id, item_id, brand, category, hist_item_id, hist_brand, hist_category.
+// What the data decides about a model. Field order: user fields, item fields, context fields,
+// history fields; the Amazon preset gives user_id, item_id, brand, category, hist_item_id,
+// hist_brand, hist_category.
 struct FeatureSpec {
   std::vector<TableSpec> tables;
   std::vector<FieldSpec> fields;
-  int64_t text_dim = 0;      // W; 0 = no text
-  int64_t kar_dim = 0;       // width of the KAR vectors; 0 = none
+  int64_t text_dim = 0;  // W; 0 = no text
+  int64_t kar_dim = 0;   // width of the KAR vectors; 0 = none
   int64_t num_fields() const { return static_cast<int64_t>(fields.size()); }
 };
 
@@ -66,15 +72,16 @@ struct Batch {
   std::vector<float> labels;      // [B]
 
   // Frozen text (empty when text_dim == 0).
-  std::vector<int32_t> text_items;    // [T] distinct item ids, rows of the frozen item-text table
-  std::vector<int32_t> sample_text;   // [S] index into text_items
-  std::vector<float> history_text;    // [S, W] mean of the history's item texts (last L items), zeros if empty
+  std::vector<int32_t> text_items;   // [T] distinct item ids, rows of the frozen item-text table
+  std::vector<int32_t> sample_text;  // [S] index into text_items
+  std::vector<float>
+      history_text;  // [S, W] mean of the history's item texts (last L items), zeros if empty
 
   // Examples.
-  std::vector<int32_t> example_ids;   // [E] rows of the example set (and of the frozen CoT table)
-  std::vector<int32_t> example_label; // [E] 0 or 1
-  std::vector<int32_t> slot;          // [B, K] index into [0, E), -1 = masked
-  std::vector<float> slot_similarity; // [B, K] retrieval score, 0 where masked
+  std::vector<int32_t> example_ids;    // [E] rows of the example set (and of the frozen CoT table)
+  std::vector<int32_t> example_label;  // [E] 0 or 1
+  std::vector<int32_t> slot;           // [B, K] index into [0, E), -1 = masked
+  std::vector<float> slot_similarity;  // [B, K] retrieval score, 0 where masked
 
   // Side tables, empty when unused.
   std::vector<float> teacher_logits;  // [B, 2] (Yes, No)

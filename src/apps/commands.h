@@ -1,0 +1,26 @@
+// The program's sub-commands: one file and one function each. add_x() declares the command's
+// options on `app` and sets its callback; errors leave the callback as exceptions and are reported
+// once, in main.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace llmcf::apps {
+
+void add_run(CLI::App& app);
+void add_stages(
+    CLI::App& app);  // import, split, encode, reason, pool-build, retrieve, train, report
+void add_sample(CLI::App& app);
+void add_pool(CLI::App& app);
+void add_erase(CLI::App& app);
+void add_doctor(CLI::App& app);
+
+// Shared by the commands that read a configuration.
+struct ConfigOptions {
+  std::string file;
+  std::string workspace;               // empty = the configuration's
+  std::vector<std::string> overrides;  // "train.epochs=3"
+};
+void add_config_options(CLI::App& command, ConfigOptions& options);
+
+}  // namespace llmcf::apps

@@ -1,0 +1,86 @@
+#include "pipeline/workspace.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/hash.h"
+#include "core/strings.h"
+
+namespace llmcf::pipeline {
+
+namespace {
+
+constexpr const char* kErasedFile = "erased.txt";
+
+}  // namespace
+
+Workspace::Workspace(std::filesystem::path root) : root_(std::move(root)) {
+  std::error_code error;
+  std::filesystem::create_directories(root_, error);
+  const std::filesystem::path lock_path = root_ / ".lock";
+  lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0) {
+    throw Error(
+        fmt::format("{}: cannot use this workspace: {}", root_.string(), std::strerror(errno)));
+  }
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    throw Error(fmt::format(
+        "{}: another llmcf process is working in this workspace; wait for it, or name another one "
+        "with --workspace",
+        root_.string()));
+  }
+  if (std::filesystem::exists(root_ / kErasedFile)) {
+    const std::string text = read_file(root_ / kErasedFile);
+    for (const std::string_view line : split(text, '\n')) {
+      if (!line.empty()) erased_.emplace(line);
+    }
+  }
+}
+
+Workspace::~Workspace() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::filesystem::path Workspace::retrieval(std::string_view split) const {
+  return root_ / "retrieval" / fmt::format("{}.safetensors", split);
+}
+
+std::filesystem::path Workspace::run(const std::string& variant, int64_t seed) const {
+  return root_ / "runs" / variant / fmt::format("seed-{}", seed);
+}
+
+std::string Workspace::digest_of(std::string_view user) {
+  return hash_hex(fmt::format("erased user {}", user));
+}
+
+std::string Workspace::erased_digest() const {
+  Hasher hasher;
+  for (const std::string& digest : erased_)
+    hasher.add_field(digest);
+  return hasher.hex();
+}
+
+void Workspace::erase(std::string_view user) {
+  erased_.insert(digest_of(user));
+  std::string text;
+  for (const std::string& digest : erased_)
+    text += digest + "\n";
+  write_file(root_ / kErasedFile, text);
+  std::filesystem::remove_all(root_ / "data");
+  std::filesystem::remove_all(root_ / "retrieval");
+  std::filesystem::remove_all(root_ / "runs");
+  std::filesystem::remove(examples());
+  std::filesystem::remove(report());
+  for (const char* extension : {"json", "md", "csv"})
+    std::filesystem::remove(results(extension));
+}
+
+}  // namespace llmcf::pipeline
