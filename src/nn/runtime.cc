@@ -1,0 +1,34 @@
+#include "nn/runtime.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+namespace llmcf::nn {
+
+namespace {
+
+// The word after "CPU capability usage: " in libtorch's description of itself.
+std::string capability_of(const std::string& description) {
+  constexpr std::string_view kMark = "CPU capability usage: ";
+  const size_t begin = description.find(kMark);
+  if (begin == std::string::npos) return "unknown";
+  const size_t start = begin + kMark.size();
+  return description.substr(start, description.find_first_of(" \n", start) - start);
+}
+
+}  // namespace
+
+RuntimeInfo runtime_info() {
+  return {.torch_version = TORCH_VERSION,
+          .cpu_capability = capability_of(at::show_config()),
+          .threads = at::get_num_threads(),
+          .cuda = at::globalContext().hasCUDA()};
+}
+
+void set_threads(int count) {
+  at::set_num_threads(count);
+}
+
+}  // namespace llmcf::nn

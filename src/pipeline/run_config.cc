@@ -1,0 +1,74 @@
+#include "pipeline/run_config.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace llmcf::pipeline {
+
+namespace {
+
+void check_name(const Config& entry, const std::string& name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  };
+  if (name.empty() || name[0] == '.' || !std::all_of(name.begin(), name.end(), allowed)) {
+    entry.fail("name",
+               fmt::format("'{}' names a directory: use letters, digits, '-', '_' and '.'", name));
+  }
+}
+
+std::vector<Variant> read_variants(const Config& config, const Config& model, const Config& train) {
+  std::vector<Variant> variants;
+  std::set<std::string> names;
+  for (const Config& entry : config.list("variants")) {
+    const auto name = entry.require<std::string>("name");
+    check_name(entry, name);
+    if (!names.insert(name).second)
+      entry.fail("name", fmt::format("two variants are named '{}'", name));
+    variants.push_back({.name = name,
+                        .model = Config::overlay(model, entry.section("model")),
+                        .train = Config::overlay(train, entry.section("train"))});
+    entry.finish();
+  }
+  if (variants.empty()) {
+    config.fail("variants",
+                "at least one is needed, e.g. '- {name: none, model: {context: none}}'");
+  }
+  return variants;
+}
+
+}  // namespace
+
+RunConfig RunConfig::load(const std::filesystem::path& file,
+                          const std::vector<std::string>& overrides) {
+  Config config = Config::load(file);
+  for (const std::string& override_text : overrides) {
+    const size_t equals = override_text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw Error(fmt::format("--set {}: expected path=value, e.g. train.epochs=3", override_text));
+    }
+    config.set(override_text.substr(0, equals), override_text.substr(equals + 1));
+  }
+  RunConfig run{.name = config.get<std::string>("name", file.stem().string()),
+                .workspace = config.directory() / config.get<std::string>("workspace", "workspace"),
+                .protocol = config.get_choice("protocol", "strict", {"strict", "paper"}),
+                .seeds = config.get<std::vector<int64_t>>("seeds", {2023}),
+                .variants = {},
+                .data = config.section("data"),
+                .split = config.section("split"),
+                .encode = config.section("encode"),
+                .reason = config.section("reason"),
+                .retrieve = config.section("retrieve"),
+                .canonical = config.canonical()};
+  if (run.seeds.empty()) config.fail("seeds", "at least one seed is needed");
+  run.variants = read_variants(config, config.section("model"), config.section("train"));
+  config.finish();
+  return run;
+}
+
+}  // namespace llmcf::pipeline

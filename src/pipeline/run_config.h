@@ -1,0 +1,47 @@
+// The configuration of a run: one YAML file, read strictly.
+//
+//   name: beauty-deepfm          # shown in the report
+//   workspace: ../work/beauty    # relative to the file
+//   protocol: strict             # strict | paper; the default of every switch below that names a
+//   protocol seeds: [2023, 2024, 2025] data: {...}                  # data/import.h split: {...} #
+//   data/rows.h encode: {...}                # text/make_encoder.h reason: {...}                #
+//   cot/generate.h and the reasoner of its `kind` retrieve: {...}              # retrieval/assign.h
+//   model: {...}                 # models/recommender.h
+//   train: {...}                 # train/trainer.h
+//   variants:                    # the first one is the baseline
+//     - {name: none, model: {context: none}}
+//     - {name: llmcf, model: {context: ict}, train: {learning_rate: 0.008}}
+//
+// Invariant: a variant's model and train sections are the run's, overlaid with its own.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+
+namespace llmcf::pipeline {
+
+struct Variant {
+  std::string name;  // also a directory name: letters, digits, '-', '_', '.'
+  Config model;
+  Config train;
+};
+
+struct RunConfig {
+  std::string name;
+  std::filesystem::path workspace;
+  std::string protocol;
+  std::vector<int64_t> seeds;
+  std::vector<Variant> variants;
+  Config data, split, encode, reason, retrieve;
+  std::string canonical;  // of the whole file with its overrides
+
+  // `overrides` are "dotted.path=yaml value". Throws InputError with file and line.
+  static RunConfig load(const std::filesystem::path& file,
+                        const std::vector<std::string>& overrides);
+};
+
+}  // namespace llmcf::pipeline
