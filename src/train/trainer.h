@@ -1,0 +1,96 @@
+// The training loop: epochs over the training split, early stopping on validation AUC, the best
+// weights judged once on the test split. No libtorch in here; the model is composed inside from its
+// configuration.
+//
+// Files in TrainTask::directory:
+//   metrics.jsonl              one line per epoch and a final one; clocks are under "time", all
+//   else is reproducible events.out.tfevents.*      the same as TensorBoard scalars
+//   last.safetensors           everything a resumed run needs: weights, optimiser, random state,
+//   epoch, history best.safetensors           the weights of the best epoch test_scores.safetensors
+//   `logit` and `label` of every test row, in the split's order
+//
+// Invariants:
+//  1. The same task, options and thread count give the same bytes (metrics.jsonl without "time",
+//  best.safetensors,
+//     test_scores.safetensors), also when the run was killed and continued.
+//  2. last.safetensors is written after every epoch and replaced atomically.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/rows.h"
+#include "train/feature_store.h"
+#include "train/metrics.h"
+
+namespace llmcf::train {
+
+struct TrainOptions {
+  // What changes results.
+  int64_t epochs = 30;
+  int64_t patience = 2;  // stop after this many epochs without a better validation AUC; 0 = never
+  int64_t batch_size = 128;
+  std::string optimizer = "adam";  // adam (dense-equivalent) | adamw_sparse | rowwise_adagrad
+  double learning_rate = 0.01;
+  double weight_decay = 1e-4;
+  int64_t seed = 2023;
+  int64_t max_rows = 0;     // train on the first rows only (debugging); 0 = all
+  int64_t resamples = 400;  // of the bootstrap interval of the test AUC
+  // What changes speed or side outputs only.
+  int64_t eval_batch_size = 512;
+  int64_t threads = 0;   // 0 = llmcf::thread_count()
+  int64_t prefetch = 3;  // batches built ahead by a thread; 0 = none
+  bool resume = true;  // continue from last.safetensors if it belongs to the same task and options
+  int64_t stop_after_epoch = 0;  // return as if killed after this epoch (tests); 0 = never
+
+  // Reads the run file's `train` section and calls finish() on it.
+  static TrainOptions from(const Config& config);
+};
+
+// What is trained, and where the results go.
+struct TrainTask {
+  const FeatureStore* features = nullptr;
+  std::span<const float> example_text;  // frozen CoT vectors [N, text_dim]; empty = none
+  Config model = Config::parse("{}");   // the variant's `model` section
+  std::filesystem::path directory;
+  std::string name = "train";  // shown by the progress bar
+};
+
+struct EpochResult {
+  int64_t epoch = 0;  // from 1
+  int64_t steps = 0;  // since the start of the run
+  double train_loss = 0;
+  double valid_auc = 0;
+  double valid_log_loss = 0;
+};
+
+struct TestResult {
+  double auc = 0;
+  double log_loss = 0;
+  double group_auc = 0;
+  Interval auc_interval;  // 95 %, users resampled
+  int64_t rows = 0;
+};
+
+struct TrainResult {
+  std::vector<EpochResult> epochs;
+  int64_t best_epoch = 0;
+  TestResult test;
+  bool finished = true;  // false after stop_after_epoch
+};
+
+// Trains, or continues, or returns the recorded result of a run that is finished. Throws Error
+// naming epoch, step and rows if a loss is not finite (the batch goes to nan_batch.safetensors), or
+// if validation rows have one label only.
+TrainResult train(const TrainTask& task, const TrainOptions& options);
+
+// Logits of every row of a split under the weights of `checkpoint` (best.safetensors), in the
+// split's order.
+std::vector<float> predict(const TrainTask& task, const std::filesystem::path& checkpoint,
+                           data::Split split, int64_t batch_size = 512);
+
+}  // namespace llmcf::train
