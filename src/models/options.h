@@ -1,0 +1,91 @@
+// What the experimenter decides about a model: section `model` of a run file. No libtorch in here.
+//
+//   model:
+//     backbone: deepfm            # a file of models/ctr
+//     embed_dim: 32
+//     mlp: [200, 80]              # the backbone's deep tower
+//     dropout: 0.1
+//     deepfm: {...}               # the backbone's own options, below its name
+//     context: ict                # none | text | concat | ict | ict_wocot | mean | kar
+//     text_map: [256, 32]         # frozen text [W] -> ... -> token
+//     token_map: [128, 32]        # a sample's parts -> ... -> feature token
+//     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256]}
+//     kar: {shared_experts: 4, specific_experts: 3, map: [128, 16], dropout: 0.1}
+//     distillation: {weight: 0.0, temperature: 1.0}
+//     init: default               # default | xavier: what the backbone asks for when absent
+//     linear_bias: trained        # trained (strict) | fixed (paper)
+//     loss: logits                # logits (strict) | probabilities (paper)
+//     padding: zero               # zero (strict) | decayed (paper)
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/config.h"
+
+namespace llmcf::models {
+
+// Where the context vector that a backbone reads beside its fields comes from.
+enum class ContextKind {
+  kNone,           // no context
+  kText,           // the query's own feature token, no examples
+  kConcat,         // mean of the mapped chains of thought of the row's examples
+  kIct,            // in-context chain-of-thought module
+  kIctWithoutCot,  // the same without chain-of-thought tokens
+  kMean,           // mean of the module's input tokens
+  kKar,            // hybrid-expert adaptor over two reasoning vectors (KAR)
+};
+
+// Names as in the run file.
+std::string_view context_name(ContextKind kind);
+// Whether the kind reads examples (Batch::slot).
+bool uses_examples(ContextKind kind);
+// Whether the kind reads frozen item and history texts.
+bool uses_text(ContextKind kind);
+// Whether the kind reads frozen chain-of-thought vectors.
+bool uses_cot(ContextKind kind);
+
+struct ModelOptions {
+  // Changes results.
+  std::string backbone = "deepfm";
+  int64_t embed_dim = 32;
+  std::vector<int64_t> mlp = {200, 80};
+  double dropout = 0.1;
+  Config backbone_options = Config::parse("");  // section named like the backbone
+
+  ContextKind context = ContextKind::kNone;
+  std::vector<int64_t> text_map = {256, 32};   // hidden widths, then the token's
+  std::vector<int64_t> token_map = {128, 32};  // hidden widths, then the token's
+  int64_t ict_layers = 2;
+  int64_t ict_heads = 2;
+  int64_t ict_hidden = 0;              // 0 = round_up(floor(4/3 width), 32), the paper's
+  double reconstruction_weight = 1.0;  // 0 = no reconstruction; only `ict` has one
+  std::vector<int64_t> reconstruction_map = {256};  // hidden widths
+
+  int64_t kar_shared_experts = 4;
+  int64_t kar_specific_experts = 3;
+  std::vector<int64_t> kar_map = {128, 16};
+  double kar_dropout = 0.1;
+
+  double distillation_weight = 0.0;  // 0 = no teacher; else batches carry teacher_logits
+  double distillation_temperature = 1.0;
+
+  std::string init;  // "" = the backbone's own, "default", "xavier"
+
+  // Protocol switches. Defaults are protocol strict.
+  bool trains_linear_bias = true;        // false: a fixed random constant
+  bool loss_on_probabilities = false;    // true: on float32 probabilities, log clamped at -100
+  bool decays_padding = false;           // true: row 0 may hold values and is decayed
+  double fixed_linear_bias_value = 0.0;  // set by tests; 0 = drawn from N(0, 1) by the seed
+
+  // `config` is section `model`; `protocol` ("strict" or "paper") sets the switches' defaults.
+  // Unknown keys, also below the backbone's name, are errors. Throws InputError.
+  static ModelOptions from(const Config& config, const std::string& protocol);
+};
+
+// The backbones there are, sorted.
+std::vector<std::string> backbone_names();
+
+}  // namespace llmcf::models
