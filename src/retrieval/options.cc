@@ -1,0 +1,26 @@
+// Reads RetrievalOptions.
+#include "retrieval/options.h"
+
+#include <limits>
+
+namespace llmcf::retrieval {
+
+RetrievalOptions RetrievalOptions::from(const Config& config, const std::string& protocol) {
+  RetrievalOptions options;
+  options.protocol = config.get_choice("protocol", protocol, {"strict", "paper"});
+  const bool strict = options.protocol == "strict";
+  options.k = config.get_int("k", options.k, 1, 1024);
+  options.positives = config.get_int("positives", options.positives, -1, options.k);
+  options.history_weight = config.get_number("history_weight", options.history_weight, 0, 1);
+  options.exclude_self = config.get<bool>("exclude_self", strict);
+  options.time_safe = config.get<bool>("time_safe", strict);
+  const std::string order =
+      config.get_choice("order", strict ? "similar_last" : "random", {"similar_last", "random"});
+  options.order = order == "random" ? Order::kRandom : Order::kSimilarLast;
+  options.min_similarity = config.get_number("min_similarity", options.min_similarity, -2, 1);
+  options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
+  config.finish();
+  return options;
+}
+
+}  // namespace llmcf::retrieval
