@@ -1,15 +1,15 @@
 // A data set: users, items, their features and the events between them, as columns of one mmapped,
-// checksummed safetensors file. Opening it reads nothing but the header; histories are slices,
-// never copies.
+// checksummed safetensors file. Opening it verifies the checksums and copies nothing; histories are
+// slices.
 //
 // Invariants:
-//  1. Ids start at 1; 0 pads. User ids are [1, num_users()], item ids [1, num_items()]; item ids
-//  follow the catalogue.
+//  1. Ids start at 1; 0 pads. User ids are [1, num_users()] in order of first appearance in the
+//     interactions; item ids are [1, num_items()] in the order of the catalogue.
 //  2. Events are grouped by user and ordered by time within a user; ties keep the order of the
-//  input.
+//     input.
 //  3. Vocabularies hold every value of the catalogue; id 0 is "no value". The out-of-vocabulary row
-//  is the model's
-//     affair: it is row `vocabulary_size() ` of a table with vocabulary_size() + 1 rows.
+//     is the model's affair: it is row `vocabulary_size()` of a table with vocabulary_size() + 1
+//     rows.
 #pragma once
 
 #include <cstdint>
@@ -39,18 +39,28 @@ struct Field {
   // kCategorical ids.
   int buckets = 0;
   char separator = '|';  // multi-categorical only: between values in the input
+  // multi-categorical only: the input holds paths, "A > B || A > C"; every level is a value.
+  bool paths = false;
+  // multi-categorical only: a value that every entity with a value carries says nothing (the root
+  // of a catalogue) and is left out.
+  bool drop_shared = false;
 };
 
-// The values of one field by entity: by user id, item id, or event index (context). Entity e's
-// values are ids[offsets[e], offsets[e + 1]) (categorical kinds) or values[e] (numeric).
+std::string_view side_name(Side side);  // "user", "item", "context"
+std::string_view kind_name(Kind kind);  // "categorical", "multi_categorical", "numeric", "text"
+
+// The values of one field by entity: by user id (num_users() + 1 entities, 0 is empty), by item id
+// (num_items() + 1, 0 is empty) or by event index (context, num_events()). Entity e's values are
+// ids[offsets[e], offsets[e + 1]) (categorical kinds), values[e] (numeric) or text[e].
 struct FieldColumn {
   Field field;
   std::span<const int64_t> offsets;  // [entities + 1]; empty for numeric and text
-  std::span<const int32_t> ids;      // in [1, vocabulary.size()]: "no value" is an empty slice
+  std::span<const int32_t> ids;      // in [1, vocabulary_size()): "no value" is an empty slice
   std::span<const float> values;     // [entities], standardised; NaN-free (missing = 0)
   StringColumn vocabulary;           // name of id i at index i; index 0 is ""
   StringColumn text;                 // kText only, by entity
-  int64_t vocabulary_size() const { return vocabulary.size(); }  // 0 row included
+  // Rows of an embedding table without the out-of-vocabulary row; row 0 is included.
+  int64_t vocabulary_size() const { return vocabulary.size(); }
 };
 
 class Dataset {

@@ -2,12 +2,11 @@
 //
 // Invariants:
 //  1. A row is (user, position, item, label, time): would `user`, after the first `position` items
-//  of their history,
-//     take `item`? The history of a row is items [0, position) of the user's history, oldest first,
-//     and never holds anything of the row's time or later than the row itself.
+//     of their history, take `item`? The history of a row is items [0, position) of the user's
+//     history, oldest first: what precedes the row in the user's order of events. Times may be
+//     equal (many logs have the resolution of a day); that order then decides.
 //  2. Negatives follow their positive directly, share its user, position, time and event, and are
-//  items the user
-//     never touched in the whole data set. They depend on the seed only.
+//     distinct items the user never touched in the whole data set. They depend on the seed only.
 //  3. With explicit ratings the history holds only the items rated at or above the threshold.
 #pragma once
 
