@@ -134,11 +134,31 @@ void write_canonical(const YAML::Node& node, std::string& out) {
   }
 }
 
+// yaml-cpp keeps the first of two equal keys and drops the other without a word.
+void refuse_duplicate_keys(const YAML::Node& node, const std::string& file) {
+  if (node.IsSequence()) {
+    for (const auto& value : node)
+      refuse_duplicate_keys(value, file);
+  }
+  if (!node.IsMap()) return;
+  std::map<std::string, int64_t> lines;
+  for (const auto& entry : node) {
+    const auto [first, added] = lines.emplace(entry.first.Scalar(), line_of(entry.first));
+    if (!added) {
+      throw InputError(
+          file, line_of(entry.first),
+          fmt::format("key '{}' appears twice (first on line {})", first->first, first->second));
+    }
+    refuse_duplicate_keys(entry.second, file);
+  }
+}
+
 YAML::Node parse_yaml(std::string_view text, const std::string& name) {
   try {
     YAML::Node top = YAML::Load(std::string(text));
     if (top.IsNull()) top = YAML::Node(YAML::NodeType::Map);
     if (!top.IsMap()) throw InputError(name, 1, "expected a map of keys at the top");
+    refuse_duplicate_keys(top, name);
     return top;
   } catch (const YAML::Exception& error) {
     throw InputError(name, error.mark.line + 1, fmt::format("not valid YAML: {}", error.msg));
@@ -281,14 +301,14 @@ void Config::fail(const std::string& key, const std::string& reason) const {
 }
 
 void Config::set(const std::string& path, const std::string& yaml_value) {
-  YAML::Node node;
-  node.reset(node_->yaml);
   const auto parts = split(path, '.');
-  for (size_t index = 0; index + 1 < parts.size(); ++index) {
-    YAML::Node next = node[std::string(parts[index])];
-    node.reset(next);
-  }
   try {
+    YAML::Node node;
+    node.reset(node_->yaml);
+    for (size_t index = 0; index + 1 < parts.size(); ++index) {
+      YAML::Node next = node[std::string(parts[index])];
+      node.reset(next);
+    }
     node[std::string(parts.back())] = YAML::Load(yaml_value);
   } catch (const YAML::Exception& error) {
     throw Error(fmt::format("--set {}={}: {}", path, yaml_value, error.msg));

@@ -85,6 +85,22 @@ TensorView parse_tensor(const std::string& name, const Json& entry, const std::b
   return view;
 }
 
+// Throws InputError if two tensors share a byte.
+void check_overlaps(const std::map<std::string, TensorView>& tensors, const std::string& file) {
+  std::vector<std::pair<const std::byte*, const std::string*>> starts;
+  for (const auto& [name, view] : tensors) {
+    if (view.bytes > 0) starts.emplace_back(view.data, &name);
+  }
+  std::sort(starts.begin(), starts.end());
+  for (size_t index = 1; index < starts.size(); ++index) {
+    const auto& [begin, name] = starts[index - 1];
+    if (begin + tensors.at(*name).bytes <= starts[index].first) continue;
+    throw InputError(file, 0,
+                     fmt::format("tensors '{}' and '{}' overlap: the header is damaged", *name,
+                                 *starts[index].second));
+  }
+}
+
 }  // namespace
 
 size_t dtype_size(Dtype dtype) {
@@ -124,6 +140,7 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path, Check ch
         tensors_.emplace(key, parse_tensor(key, entry, payload, payload_bytes, name));
       }
     }
+    check_overlaps(tensors_, name);
   } catch (const Json::exception& error) {
     throw InputError(name, 0, fmt::format("damaged safetensors header: {}", error.what()));
   }
@@ -165,6 +182,11 @@ const TensorView& SafetensorsReader::checked(const std::string& name, Dtype dtyp
                      fmt::format("tensor '{}' is {}, expected {}", name, dtype_name(view.dtype),
                                  dtype_name(dtype)));
   }
+  if (reinterpret_cast<uintptr_t>(view.data) % dtype_size(dtype) != 0) {
+    throw InputError(path_.string(), 0,
+                     fmt::format("tensor '{}' does not start at a multiple of its {}-byte elements",
+                                 name, dtype_size(dtype)));
+  }
   bool fits = shape.empty() || shape.size() == view.shape.size();
   for (size_t axis = 0; fits && axis < shape.size(); ++axis) {
     fits = shape[axis] < 0 || shape[axis] == view.shape[axis];
@@ -200,15 +222,22 @@ void SafetensorsWriter::add(const std::string& name, Dtype dtype, std::vector<in
 }
 
 void SafetensorsWriter::write(const std::filesystem::path& path) const {
+  std::vector<const std::pair<const std::string, TensorView>*> ordered;
+  for (const auto& entry : tensors_)
+    ordered.push_back(&entry);
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
+    return dtype_size(a->second.dtype) > dtype_size(b->second.dtype);
+  });
   Json header = Json::object();
   Json metadata = metadata_;
   uint64_t offset = 0;
-  for (const auto& [name, view] : tensors_) {
+  for (const auto* entry : ordered) {
+    const auto& [name, view] = *entry;
     header[name] = {{"dtype", dtype_name(view.dtype)},
                     {"shape", view.shape},
                     {"data_offsets", {offset, offset + view.bytes}}};
     metadata[std::string(kChecksumPrefix) + name] = hash_hex(view.data, view.bytes);
-    offset += (view.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    offset += view.bytes;
   }
   header["__metadata__"] = std::move(metadata);
   std::string text = header.dump();
@@ -219,11 +248,8 @@ void SafetensorsWriter::write(const std::filesystem::path& path) const {
   const uint64_t header_bytes = text.size();
   file.write(&header_bytes, sizeof(header_bytes));
   file.write(text);
-  constexpr std::array<char, kAlignment> kZeros{};
-  for (const auto& [name, view] : tensors_) {
-    file.write(view.data, view.bytes);
-    file.write(kZeros.data(), (kAlignment - view.bytes % kAlignment) % kAlignment);
-  }
+  for (const auto* entry : ordered)
+    file.write(entry->second.data, entry->second.bytes);
   file.commit();
 }
 

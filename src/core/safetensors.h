@@ -3,12 +3,11 @@
 //
 // Invariants:
 //  1. A written file carries one XXH3-128 checksum per tensor in `__metadata__`, key
-//  `xxh3.<tensor>`; the header is
-//     padded with spaces so that every tensor starts at a multiple of 64 bytes from the start of
-//     the file.
+//  `xxh3.<tensor>`. The header is padded with spaces to a multiple of 64 bytes; tensors follow
+//  without holes (other readers refuse holes), widest elements first, so that each starts at a
+//  multiple of its element size.
 //  2. Opening maps the file and validates the header (sizes, overlaps, overflow); `verify` also
-//  checks the sums.
-//     A file of another writer has no checksums and is accepted without.
+//  checks the sums. A file of another writer has no checksums and is accepted without.
 //  3. Views stay valid as long as the reader lives.
 #pragma once
 

@@ -36,7 +36,7 @@ std::string with_commas(int64_t value);
 // "1.5 GiB".
 std::string human_bytes(double bytes);
 
-// Escapes for text inside HTML elements and double-quoted attributes.
+// Escapes for text inside HTML elements and quoted attributes.
 std::string escape_html(std::string_view text);
 
 }  // namespace llmcf
