@@ -1,0 +1,112 @@
+"""Kills `llmcf run` with SIGKILL during each of its stages, starts it again, and checks that the end is the same.
+
+Usage: kill_resume.py LLMCF_PROGRAM. The reference is a run that nobody killed, with the same seed and threads; metrics,
+test scores and results must be byte-identical, time fields apart.
+"""
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+CONFIG = """
+name: kill-resume
+workspace: workspace
+seeds: [1]
+data: {format: table, path: shop, schema: shop/schema.yaml}
+split: {seed: 1}
+encode: {kind: lsa, width: 32}
+reason: {kind: template, share: 0.3, seed: 1}
+retrieve: {k: 4}
+model: {backbone: deepfm, embed_dim: 8}
+train: {epochs: 3, patience: 3, batch_size: 64, learning_rate: 0.01, weight_decay: 1.0e-4}
+variants:
+  - {name: none, model: {context: none}}
+  - {name: llmcf, model: {context: ict}}
+"""
+
+
+def make_shop(program, root):
+    subprocess.run([program, "--quiet", "--threads", "1", "sample", "--out", str(root / "shop"), "--users", "400",
+                    "--items", "250", "--seed", "3"], check=True, stdout=subprocess.DEVNULL)
+    (root / "run.yaml").write_text(CONFIG)
+
+
+def start(program, root):
+    return subprocess.Popen([program, "--threads", "1", "run", str(root / "run.yaml")], stderr=subprocess.PIPE,
+                            stdout=subprocess.DEVNULL, text=True)
+
+
+def run_to_end(program, root):
+    process = start(program, root)
+    log = process.stderr.read()
+    if process.wait() != 0:
+        sys.exit(f"llmcf run failed:\n{log}")
+    return [line.split()[2] for line in log.splitlines() if line.endswith(" started")]
+
+
+def kill_in(program, root, stage, delay):
+    """Starts a run and kills it `delay` seconds after `stage` began. True if it was killed before it ended."""
+    process = start(program, root)
+    for line in process.stderr:
+        if line.split()[2:] == [stage, "started"]:
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.read()
+    return process.wait() == -signal.SIGKILL
+
+
+def without_time(value):
+    if isinstance(value, dict):
+        return {key: without_time(child) for key, child in value.items()
+                if key not in ("time", "seconds", "timings", "stages", "environment", "peak_memory_mib")}
+    if isinstance(value, list):
+        return [without_time(child) for child in value]
+    return value
+
+
+def outcome(root):
+    """What must not depend on kills: every metrics line, every score file's bytes, the results."""
+    workspace = root / "workspace"
+    found = {"results": without_time(json.loads((workspace / "results.json").read_text()))}
+    for path in sorted(workspace.glob("runs/**/metrics.jsonl")):
+        found[str(path.relative_to(workspace))] = [without_time(json.loads(line))
+                                                   for line in path.read_text().splitlines()]
+    for pattern in ("data/*.safetensors", "cot/*.safetensors", "retrieval/*.safetensors", "runs/**/test*.safetensors"):
+        for path in sorted(workspace.glob(pattern)):
+            found[str(path.relative_to(workspace))] = path.read_bytes()
+    return found
+
+
+def main():
+    program = str(pathlib.Path(sys.argv[1]).resolve())
+    with tempfile.TemporaryDirectory() as temporary:
+        reference = pathlib.Path(temporary) / "reference"
+        killed = pathlib.Path(temporary) / "killed"
+        for root in (reference, killed):
+            root.mkdir()
+            make_shop(program, root)
+        stages = run_to_end(program, reference)
+        expected = outcome(reference)
+        kills = 0
+        for stage in stages:
+            for delay in (0.0, 0.02, 0.2):
+                if (killed / "workspace" / "state" / f"{stage}.json").exists():
+                    break
+                kills += kill_in(program, killed, stage, delay)
+        run_to_end(program, killed)
+        found = outcome(killed)
+        if found.keys() != expected.keys():
+            sys.exit(f"artefacts differ: {sorted(found.keys() ^ expected.keys())}")
+        different = [name for name in expected if found[name] != expected[name]]
+        if different:
+            sys.exit(f"differ after {kills} kills: {different}")
+        if kills < len(stages) // 2:
+            sys.exit(f"only {kills} kills hit a running stage: the test proves nothing; stages: {stages}")
+        print(f"{kills} kills over {len(stages)} stages, {len(expected)} artefacts identical")
+
+
+main()
