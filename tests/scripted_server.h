@@ -117,6 +117,7 @@ class ScriptedServer {
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
   void script(const std::string& json) { write_file(script_path(), json); }
+  void script(const char* json) { script(std::string(json)); }
   void script(const Json& json) { script(json.dump()); }
 
   std::vector<Json> log() const {

@@ -30,11 +30,11 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method = "GET";
-  std::string url;  // http:// or https://
-  Headers headers;
-  std::string body;
+  std::string url = {};  // http:// or https://
+  Headers headers = {};
+  std::string body = {};
   std::chrono::milliseconds timeout{60'000};     // of the whole exchange; 0 = none
-  std::string token_env;                         // variable with the bearer token; empty = none
+  std::string token_env = {};                    // variable with the bearer token; empty = none
   const std::atomic<bool>* cancelled = nullptr;  // polled; true ends the exchange (kCancelled)
 };
 
@@ -75,7 +75,7 @@ class TransportError : public Error {
 struct HttpClientOptions {
   std::chrono::milliseconds connect_timeout{10'000};
   int64_t max_body_bytes = int64_t{64} << 20;  // also of a streamed answer, in total
-  std::string ca_file;                         // PEM bundle; empty = the system's
+  std::string ca_file = {};                    // PEM bundle; empty = the system's
   std::string user_agent = "llmcf";
 };
 

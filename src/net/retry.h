@@ -71,7 +71,7 @@ class Backoff {
 // Sends until there is an answer that is not retryable or patience ends. Returns the last answer
 // whatever its status; throws the last TransportError if the last attempt had none. `attempt` runs
 // one attempt, e.g. client.send(request) or client.stream(...). `on_retry` (may be empty) is told
-// the reason before each wait.
+// the reason after each failed attempt.
 HttpResponse with_retries(Backoff& backoff, const Clock& clock,
                           const std::function<HttpResponse()>& attempt,
                           const std::function<void(const std::string& reason)>& on_retry = {});
