@@ -1,0 +1,73 @@
+#include "pipeline/slices.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "train/metrics.h"
+
+namespace llmcf::pipeline {
+
+size_t Buckets::of(int64_t value) const {
+  const auto above = std::upper_bound(lows.begin(), lows.end(), value);
+  return above == lows.begin() ? 0 : static_cast<size_t>(above - lows.begin() - 1);
+}
+
+std::vector<std::string> Buckets::names() const {
+  std::vector<std::string> names;
+  for (size_t bucket = 0; bucket < lows.size(); ++bucket) {
+    if (bucket + 1 == lows.size()) {
+      names.push_back(fmt::format("{}+", lows[bucket]));
+    } else if (lows[bucket + 1] == lows[bucket] + 1) {
+      names.push_back(fmt::format("{}", lows[bucket]));
+    } else {
+      names.push_back(fmt::format("{}-{}", lows[bucket], lows[bucket + 1] - 1));
+    }
+  }
+  return names;
+}
+
+namespace {
+
+// Mean over seeds of the AUC of the chosen rows; NaN if a label is missing.
+double mean_auc(const VariantScores& variant, std::span<const int64_t> rows,
+                std::span<const float> labels) {
+  std::vector<float> chosen_labels;
+  for (const int64_t row : rows)
+    chosen_labels.push_back(labels[static_cast<size_t>(row)]);
+  double sum = 0;
+  for (const auto& logits : variant.logits) {
+    std::vector<float> chosen;
+    for (const int64_t row : rows)
+      chosen.push_back(logits[static_cast<size_t>(row)]);
+    const auto value = train::auc(chosen, chosen_labels);
+    if (!value) return std::numeric_limits<double>::quiet_NaN();
+    sum += *value;
+  }
+  return sum / static_cast<double>(variant.logits.size());
+}
+
+}  // namespace
+
+Slice slice_by(const std::string& title, const std::string& meaning, const Buckets& buckets,
+               std::span<const int64_t> values, std::span<const float> labels,
+               const std::vector<VariantScores>& variants) {
+  std::vector<std::vector<int64_t>> rows(buckets.lows.size());
+  for (size_t row = 0; row < values.size(); ++row) {
+    rows[buckets.of(values[row])].push_back(static_cast<int64_t>(row));
+  }
+  Slice slice{
+      .title = title, .meaning = meaning, .buckets = buckets.names(), .rows = {}, .series = {}};
+  for (const auto& bucket : rows)
+    slice.rows.push_back(static_cast<int64_t>(bucket.size()));
+  for (const VariantScores& variant : variants) {
+    SliceSeries series{.variant = variant.name, .values = {}};
+    for (const auto& bucket : rows)
+      series.values.push_back(mean_auc(variant, bucket, labels));
+    slice.series.push_back(std::move(series));
+  }
+  return slice;
+}
+
+}  // namespace llmcf::pipeline

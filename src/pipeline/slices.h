@@ -1,0 +1,36 @@
+// AUC by a property of the row: where does a variant help? Pure functions over scores of the test
+// split.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pipeline/report/report.h"
+
+namespace llmcf::pipeline {
+
+// Buckets of a count: value v falls into the last bucket whose low is <= v. lows ascend and begin
+// at 0.
+struct Buckets {
+  std::vector<int64_t> lows;
+
+  size_t of(int64_t value) const;
+  // "0", "1-2", "3-5", "20+"
+  std::vector<std::string> names() const;
+};
+
+// One variant's scores of every test row, one vector per seed.
+struct VariantScores {
+  std::string name;
+  std::vector<std::vector<float>> logits;
+};
+
+// values: [rows], what the rows are cut by; labels: [rows]. A bucket whose rows have one label only
+// has AUC NaN.
+Slice slice_by(const std::string& title, const std::string& meaning, const Buckets& buckets,
+               std::span<const int64_t> values, std::span<const float> labels,
+               const std::vector<VariantScores>& variants);
+
+}  // namespace llmcf::pipeline
