@@ -21,9 +21,9 @@ uint32_t crc32c(std::string_view bytes);
 
 class EventFile {
  public:
-  // Creates the file, or continues it after its last whole record whose step is at most
-  // `keep_step`.
-  EventFile(std::filesystem::path path, int64_t keep_step = -1);
+  // keep_step < 0: begins anew. Otherwise continues the file after its last whole record whose step
+  // is at most keep_step, if it exists. wall_time: Unix seconds, of the first record of a new file.
+  EventFile(std::filesystem::path path, double wall_time, int64_t keep_step = -1);
   ~EventFile();
   EventFile(const EventFile&) = delete;
   EventFile& operator=(const EventFile&) = delete;

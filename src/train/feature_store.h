@@ -29,6 +29,7 @@
 #include "data/dataset.h"
 #include "data/rows.h"
 #include "models/batch.h"
+#include "models/options.h"
 
 namespace llmcf::train {
 
@@ -72,14 +73,27 @@ struct FeatureOptions {
   int64_t history_length = 20;  // L: the last L items count
   bool paper = false;           // protocol: paper
 
-  static FeatureOptions from(const Config& config);
+  // Reads the key history_length; `protocol` is "strict" or "paper".
+  static FeatureOptions from(const Config& config, const std::string& protocol);
 };
 
-// One field, ready to be gathered: entity e's table rows are ids[offsets[e], offsets[e + 1]).
+// What a model of these options reads of `inputs`: texts, examples and side tables it does not use
+// are taken out, so that no time goes into them.
+FeatureInputs inputs_for(const models::ModelOptions& model, FeatureInputs inputs);
+
+// Where a field's values come from.
+enum class SourceKind {
+  kUserId,  // user_row(user)
+  kItemId,  // the item
+  kColumn,  // entity e's table rows are ids[offsets[e], offsets[e + 1])
+  kNumber,  // row 1, weighted by values[e]
+};
+
 struct FieldSource {
   models::FieldSpec spec;
-  data::Side side = data::Side::kItem;  // whose entity id indexes `offsets`; history fields: kItem
-  bool numeric = false;                 // one row per entity, weighted by values[e]
+  SourceKind kind = SourceKind::kItemId;
+  data::Side side =
+      data::Side::kItem;  // whose id is e; history fields read every item of the history
   std::span<const int64_t> offsets;
   std::span<const int32_t> ids;
   std::span<const float> values;
@@ -104,23 +118,23 @@ class FeatureStore {
   std::span<const int32_t> history(int32_t user, int32_t position) const;
   // Mean text vector of those items into out [text_dim]; zeros for an empty history.
   void history_text(int32_t user, int32_t position, std::span<float> out) const;
-  // The same for an example, computed once. [text_dim]
-  std::span<const float> example_history_text(int32_t example) const;
+  // The same for an example, from a table made once. [text_dim]
+  void example_history_text(int32_t example, std::span<float> out) const;
 
  private:
   void check_inputs() const;
-  void add_id_field(const std::string& name, models::FieldRole role, data::Side side,
-                    int64_t entities);
+  int add_table(const std::string& name, int64_t vocabulary);
+  void add_id_field(const std::string& name, SourceKind kind, int64_t ids);
   void add_feature_fields(data::Side side, models::FieldRole role);
   void add_history_fields();
-  int add_table(const std::string& name, int64_t rows);
+  void precompute_example_texts();
 
   FeatureInputs inputs_;
   FeatureOptions options_;
   models::FeatureSpec spec_;
   std::vector<FieldSource> fields_;
   std::vector<int32_t> user_row_;            // [num_users + 1]
-  std::vector<float> example_history_text_;  // [N, text_dim]
+  std::vector<float> example_history_text_;  // [N, text_dim]; empty if that would be too big
 };
 
 }  // namespace llmcf::train

@@ -1,0 +1,274 @@
+// Two passes per batch: the first writes table rows into the bags and marks them, the second
+// replaces them by slab rows. Distinct rows are found with bitmaps, so they come out ascending
+// without a sort or a hash map.
+#include "train/batch_builder.h"
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include "core/error.h"
+
+namespace llmcf::train {
+
+namespace {
+
+// The distinct ids of a batch out of [0, size). Two levels of bits: listing costs the ids in use
+// plus size / 4096.
+class IdSet {
+ public:
+  explicit IdSet(int64_t size)
+      : bits_(static_cast<size_t>(size) / 64 + 1),
+        summary_(static_cast<size_t>(size) / 4096 + 1),
+        place_(static_cast<size_t>(size)) {}
+
+  void mark(int32_t id) {
+    const auto index = static_cast<uint32_t>(id);
+    bits_[index >> 6] |= uint64_t{1} << (index & 63);
+    summary_[index >> 12] |= uint64_t{1} << ((index >> 6) & 63);
+  }
+
+  // Writes the marked ids, ascending, remembers their places and forgets the marks.
+  void list(std::vector<int32_t>& ids) {
+    ids.clear();
+    for (size_t group = 0; group < summary_.size(); ++group) {
+      for (uint64_t words = summary_[group]; words != 0; words &= words - 1) {
+        const size_t word = group * 64 + static_cast<size_t>(std::countr_zero(words));
+        for (uint64_t bits = bits_[word]; bits != 0; bits &= bits - 1) {
+          const size_t id = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+          place_[id] = static_cast<int32_t>(ids.size());
+          ids.push_back(static_cast<int32_t>(id));
+        }
+        bits_[word] = 0;
+      }
+      summary_[group] = 0;
+    }
+  }
+
+  // Place of an id in the last list(). REQUIRES: it was marked.
+  int32_t place(int32_t id) const { return place_[static_cast<size_t>(id)]; }
+
+ private:
+  std::vector<uint64_t> bits_;     // one per id
+  std::vector<uint64_t> summary_;  // one per word of bits_
+  std::vector<int32_t> place_;
+};
+
+// What the fields of one sample are read from.
+struct Sample {
+  int32_t user = 0;
+  int32_t item = 0;
+  int32_t position = 0;
+  int64_t event = 0;
+  std::span<const int32_t> history;
+};
+
+size_t entity_of(const Sample& sample, data::Side side) {
+  switch (side) {
+    case data::Side::kUser:
+      return static_cast<size_t>(sample.user);
+    case data::Side::kItem:
+      return static_cast<size_t>(sample.item);
+    case data::Side::kContext:
+      return static_cast<size_t>(sample.event);
+  }
+  return 0;
+}
+
+void append_column(const FieldSource& field, size_t entity, std::vector<int32_t>& ids) {
+  const auto begin = static_cast<size_t>(field.offsets[entity]);
+  const auto end = static_cast<size_t>(field.offsets[entity + 1]);
+  for (size_t place = begin; place < end; ++place)
+    ids.push_back(field.ids[place]);
+}
+
+}  // namespace
+
+struct BatchBuilder::Impl {
+  explicit Impl(const FeatureStore& features)
+      : store(features),
+        texts(features.spec().text_dim > 0 ? features.inputs().dataset->num_items() + 1 : 0),
+        examples(features.inputs().examples.size()) {
+    for (const models::TableSpec& table : store.spec().tables)
+      tables.emplace_back(table.rows);
+  }
+
+  void add_queries(data::Split split, std::span<const int64_t> rows, models::Batch& batch);
+  void add_examples(data::Split split, std::span<const int64_t> rows, models::Batch& batch);
+  void fill_bag(const FieldSource& field, models::Bag& bag) const;
+  void fill_fields(models::Batch& batch);
+  void fill_texts(models::Batch& batch);
+  void fill_side_tables(data::Split split, std::span<const int64_t> rows,
+                        models::Batch& batch) const;
+
+  const FeatureStore& store;
+  std::vector<IdSet> tables;
+  IdSet texts;
+  IdSet examples;
+  std::vector<Sample> samples;  // [S]
+};
+
+void BatchBuilder::Impl::add_queries(data::Split split, std::span<const int64_t> rows,
+                                     models::Batch& batch) {
+  const data::Rows& columns = store.rows(split);
+  samples.clear();
+  batch.labels.clear();
+  for (const int64_t row : rows) {
+    const auto index = static_cast<size_t>(row);
+    LLMCF_ASSERT(row >= 0 && row < columns.size());
+    const int32_t user = columns.user[index], position = columns.position[index];
+    samples.push_back({.user = user,
+                       .item = columns.item[index],
+                       .position = position,
+                       .event = columns.event[index],
+                       .history = store.history(user, position)});
+    batch.labels.push_back(columns.label[index]);
+  }
+  batch.queries = static_cast<int64_t>(rows.size());
+}
+
+void BatchBuilder::Impl::add_examples(data::Split split, std::span<const int64_t> rows,
+                                      models::Batch& batch) {
+  const auto k = static_cast<size_t>(store.inputs().k);
+  const SlotColumns& slots = store.inputs().slots[static_cast<size_t>(split)];
+  batch.slots = store.inputs().k;
+  batch.slot.assign(rows.size() * k, -1);
+  batch.slot_similarity.assign(rows.size() * k, 0.0F);
+  for (size_t query = 0; query < rows.size(); ++query) {
+    size_t free = k;  // filled from the end, so that masked slots come first
+    for (size_t slot = k; slot-- > 0;) {
+      const size_t from = static_cast<size_t>(rows[query]) * k + slot;
+      if (slots.ids[from] < 0) continue;
+      --free;
+      examples.mark(slots.ids[from]);
+      batch.slot[query * k + free] = slots.ids[from];
+      if (!slots.similarity.empty())
+        batch.slot_similarity[query * k + free] = slots.similarity[from];
+    }
+  }
+  examples.list(batch.example_ids);
+  for (int32_t& slot : batch.slot)
+    if (slot >= 0) slot = examples.place(slot);
+
+  const ExampleColumns& columns = store.inputs().examples;
+  batch.example_label.clear();
+  for (const int32_t example : batch.example_ids) {
+    const auto index = static_cast<size_t>(example);
+    const int32_t user = columns.user[index], position = columns.position[index];
+    samples.push_back({.user = user,
+                       .item = columns.item[index],
+                       .position = position,
+                       .event = columns.event.empty() ? 0 : columns.event[index],
+                       .history = store.history(user, position)});
+    batch.example_label.push_back(columns.label[index] > 0.5F ? 1 : 0);
+  }
+  batch.samples = static_cast<int64_t>(samples.size());
+}
+
+// Table rows, not yet slab rows.
+void BatchBuilder::Impl::fill_bag(const FieldSource& field, models::Bag& bag) const {
+  const bool history = field.spec.role == models::FieldRole::kHistory;
+  const bool pads = store.options().paper && field.spec.single;
+  bag.offsets.assign(1, 0);
+  bag.ids.clear();
+  bag.weights.clear();
+  for (const Sample& sample : samples) {
+    const size_t before = bag.ids.size();
+    if (field.kind == SourceKind::kUserId) {
+      bag.ids.push_back(store.user_row(sample.user));
+    } else if (field.kind == SourceKind::kNumber) {
+      bag.ids.push_back(1);
+      bag.weights.push_back(field.values[entity_of(sample, field.side)]);
+    } else if (field.kind == SourceKind::kItemId) {
+      if (history) {
+        bag.ids.insert(bag.ids.end(), sample.history.begin(), sample.history.end());
+      } else {
+        bag.ids.push_back(sample.item);
+      }
+    } else if (history) {
+      for (const int32_t item : sample.history)
+        append_column(field, static_cast<size_t>(item), bag.ids);
+    } else {
+      append_column(field, entity_of(sample, field.side), bag.ids);
+      if (pads && bag.ids.size() == before) bag.ids.push_back(0);
+    }
+    bag.offsets.push_back(static_cast<int32_t>(bag.ids.size()));
+  }
+}
+
+void BatchBuilder::Impl::fill_fields(models::Batch& batch) {
+  const std::vector<FieldSource>& fields = store.fields();
+  batch.fields.resize(fields.size());
+  batch.tables.resize(tables.size());
+  for (size_t index = 0; index < fields.size(); ++index) {
+    fill_bag(fields[index], batch.fields[index]);
+    IdSet& table = tables[static_cast<size_t>(fields[index].spec.table)];
+    for (const int32_t row : batch.fields[index].ids)
+      table.mark(row);
+  }
+  for (size_t index = 0; index < tables.size(); ++index)
+    tables[index].list(batch.tables[index].rows);
+  for (size_t index = 0; index < fields.size(); ++index) {
+    const IdSet& table = tables[static_cast<size_t>(fields[index].spec.table)];
+    for (int32_t& row : batch.fields[index].ids)
+      row = table.place(row);
+  }
+}
+
+void BatchBuilder::Impl::fill_texts(models::Batch& batch) {
+  const auto width = static_cast<size_t>(store.spec().text_dim);
+  if (width == 0) return;
+  for (const Sample& sample : samples)
+    texts.mark(sample.item);
+  texts.list(batch.text_items);
+  batch.sample_text.clear();
+  batch.history_text.resize(samples.size() * width);
+  const auto queries = static_cast<size_t>(batch.queries);
+  for (size_t index = 0; index < samples.size(); ++index) {
+    const Sample& sample = samples[index];
+    batch.sample_text.push_back(texts.place(sample.item));
+    const std::span<float> out = std::span(batch.history_text).subspan(index * width, width);
+    if (index >= queries) {
+      store.example_history_text(batch.example_ids[index - queries], out);
+    } else if (index > 0 && samples[index - 1].user == sample.user &&
+               samples[index - 1].position == sample.position) {
+      std::copy_n(out.data() - width, width, out.data());  // a row and its negative
+    } else {
+      store.history_text(sample.user, sample.position, out);
+    }
+  }
+}
+
+void BatchBuilder::Impl::fill_side_tables(data::Split split, std::span<const int64_t> rows,
+                                          models::Batch& batch) const {
+  const FeatureInputs& inputs = store.inputs();
+  const std::span<const float> teacher = inputs.teacher_logits[static_cast<size_t>(split)];
+  batch.teacher_logits.clear();
+  for (size_t index = 0; !teacher.empty() && index < rows.size(); ++index) {
+    const float* logits = teacher.data() + rows[index] * 2;
+    batch.teacher_logits.insert(batch.teacher_logits.end(), logits, logits + 2);
+  }
+  batch.kar_user.clear();
+  batch.kar_item.clear();
+  const int64_t width = inputs.kar_dim;
+  for (size_t index = 0; width > 0 && index < rows.size(); ++index) {
+    const float* user = inputs.kar_user.data() + samples[index].user * width;
+    const float* item = inputs.kar_item.data() + samples[index].item * width;
+    batch.kar_user.insert(batch.kar_user.end(), user, user + width);
+    batch.kar_item.insert(batch.kar_item.end(), item, item + width);
+  }
+}
+
+BatchBuilder::BatchBuilder(const FeatureStore& store) : impl_(std::make_unique<Impl>(store)) {}
+
+BatchBuilder::~BatchBuilder() = default;
+
+void BatchBuilder::build(data::Split split, std::span<const int64_t> rows, models::Batch& batch) {
+  impl_->add_queries(split, rows, batch);
+  impl_->add_examples(split, rows, batch);
+  impl_->fill_fields(batch);
+  impl_->fill_texts(batch);
+  impl_->fill_side_tables(split, rows, batch);
+}
+
+}  // namespace llmcf::train
