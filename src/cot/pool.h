@@ -1,0 +1,255 @@
+// The pool: every job (a training row that gets a chain of thought), every answer that was ever
+// bought for it, and what each request cost. One SQLite file in WAL mode.
+//
+// Invariants:
+//  1. An answer is durable (fsynced) before store() returns: a kill -9 loses none, and a job whose
+//     answers are stored is never claimed again.
+//  2. Refreshing adds and supersedes; only erase_user() deletes. Rejected answers stay, with their
+//     reason.
+//  3. A job is done when it has the wanted number of fresh answers: of the present source
+//  (reasoner,
+//     model, settings, prompt) and of a version not older than the job wants. Its fresh answers are
+//     the current ones (`superseded_by` is null); until it is done, older ones stay current.
+//  4. A request is in the ledger, with the most it can cost, before it is sent: what a kill
+//     interrupts still counts against the budget.
+//
+// Thread safety: all methods lock; one Pool may be shared by threads. One process at a time
+// generates (GenerationLock); others may read meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cot/sqlite.h"
+
+namespace llmcf::cot {
+
+// A training row by the names of the input, so that it outlives re-imports: the job's identity.
+struct JobRow {
+  std::string user;
+  int32_t position = 0;  // length of the history
+  std::string item;
+  float label = 0;   // 0 or 1: what the user did
+  int64_t time = 0;  // Unix seconds
+
+  bool operator==(const JobRow&) const = default;
+};
+
+enum class JobState { kPending, kClaimed, kDone, kFailed };
+std::string_view job_state_name(JobState state);  // "pending", "claimed", "done", "failed"
+
+// What writes the answers. Another source means other answers are wanted.
+struct Source {
+  std::string kind;         // "template", "endpoint"
+  std::string model;        // "template" or the model's name at the endpoint
+  std::string prompt_hash;  // Prompt::hash()
+  std::string settings;     // fingerprint of what else changes answers (temperature, ...)
+
+  // Hash of all four.
+  std::string key() const;
+};
+
+struct Claim {
+  int64_t job = 0;
+  JobRow row;
+  int64_t stored = 0;  // fresh answers it has already: the index of the next candidate
+};
+
+// What one request used. `estimated`: the server did not say, so an upper estimate.
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  double money = 0;
+  bool estimated = false;
+};
+
+// The paper's four terms (scoring.h) and their weighted mean, each in [0, 1].
+struct Scores {
+  double coherence = 0;  // coherence_v2
+  double completeness = 0;
+  double relevance = 0;
+  double consistency = 0;
+  double total = 0;
+};
+
+struct NewAnswer {
+  int64_t job = 0;
+  int64_t candidate = 0;
+  std::string text;
+  std::string finish_reason;  // "stop", "length", ...
+  Usage usage;                // its share of the request's
+  double latency_ms = 0;
+};
+
+struct Answer : NewAnswer {
+  int64_t id = 0;
+  int64_t version = 0;
+  Source source;
+  int64_t created_at = 0;  // Unix seconds
+  std::optional<Scores> scores;
+  std::optional<bool> accepted;          // null = not scored yet
+  std::string reason;                    // why it was rejected
+  std::optional<int64_t> superseded_by;  // version; null = current
+};
+
+struct Verdict {
+  int64_t answer = 0;
+  Scores scores;
+  bool accepted = false;
+  std::string reason;
+};
+
+// The best accepted, current answer of an active job.
+struct Accepted {
+  JobRow row;
+  int64_t answer = 0;
+  double score = 0;
+  std::string text;
+  std::string reasoner;  // "template", "endpoint:<model>"
+};
+
+struct Spending {
+  int64_t requests = 0;
+  int64_t failed_requests = 0;
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  double money = 0;
+
+  int64_t tokens() const { return prompt_tokens + completion_tokens; }
+};
+
+struct PoolStats {
+  int64_t version = 0;
+  std::map<std::string, int64_t> jobs;               // by state, active ones
+  int64_t inactive_jobs = 0;                         // not in the present sample; kept
+  int64_t answers = 0;                               // all, of any version
+  int64_t accepted = 0, rejected = 0, unscored = 0;  // current ones
+  int64_t superseded = 0;
+  Scores mean;                                // over current accepted answers
+  std::map<std::string, int64_t> reasoners;   // current answers by "template", "endpoint:<model>"
+  std::map<std::string, int64_t> rejections;  // current rejected answers by reason
+  Spending spent;                             // since the pool began
+};
+
+struct PoolOptions {
+  bool read_only = false;          // the file must exist
+  std::function<int64_t()> clock;  // Unix seconds; empty = the system's
+};
+
+class Pool {
+ public:
+  // Creates the file if it is missing. Throws Error if it is no pool or of another format version.
+  explicit Pool(const std::filesystem::path& path, PoolOptions options = {});
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // --- jobs ---
+  // Makes `rows` the active sample: unknown ones are added, jobs outside it are kept but inactive.
+  // Rows of erased users are left out. Returns how many were added. Idempotent.
+  int64_t set_sample(std::span<const JobRow> rows, const std::string& dataset_hash);
+  // Which of `rows` would still need answers from `source`; changes nothing (for estimates).
+  int64_t count_missing(std::span<const JobRow> rows, const Source& source,
+                        int64_t candidates) const;
+  // Begins generation: recomputes every active job's state for `source` and `candidates`, takes
+  // back the claims of a killed process, makes answers of this source current again where a job has
+  // enough of them. Another source than before begins a new version. Returns the jobs still to do.
+  int64_t adopt(const Source& source, int64_t candidates, const std::string& prompt_text);
+  // Claims up to `count` pending jobs in order of their ids. Empty when there are none left.
+  std::vector<Claim> claim(int64_t count);
+  // Gives a claimed job back (cancelled, or out of budget).
+  void release(int64_t job);
+  // Marks a claimed job failed; adopt() makes it pending again.
+  void fail(int64_t job, const std::string& reason);
+
+  // --- requests and answers ---
+  // Notes that a request is about to be sent which costs at most `bound`. Returns the ledger id.
+  int64_t begin_request(int64_t job, const Usage& bound);
+  // What became of it without an answer: status is a short word ("429", "timeout", "broken_json").
+  void end_request(int64_t ledger, const std::string& status, const Usage& usage,
+                   double latency_ms);
+  // Stores one job's answers and closes their request, durably. The job is done when it has
+  // `candidates` (of adopt) fresh answers, else pending again.
+  void store(std::span<const NewAnswer> answers, int64_t ledger, const Usage& usage,
+             double latency_ms);
+  // The same for answers without requests, of many jobs, in one transaction.
+  void store_batch(std::span<const NewAnswer> answers);
+
+  // Current answers of the active sample without a verdict, in order of their ids.
+  std::vector<std::pair<Answer, JobRow>> unscored(int64_t limit) const;
+  // Forgets the verdicts of current answers (other weights or encoder): they are scored again.
+  void forget_scores();
+  void set_verdicts(std::span<const Verdict> verdicts);
+
+  // --- versions and erasure ---
+  int64_t version() const;
+  // Begins a new version in which active jobs want new answers: all of them, or only those without
+  // an accepted one. Old answers stay current until the new ones are stored. Returns the version.
+  enum class Refresh { kAll, kRejected };
+  int64_t refresh(Refresh which, const std::string& note);
+  // Removes the user's jobs and answers and every byte of them from the file; the user is not
+  // sampled again. Returns the number of jobs removed.
+  int64_t erase_user(const std::string& user);
+
+  // --- reading ---
+  std::vector<Accepted> accepted() const;
+  // All answers of the jobs of a user (empty: of everybody), current ones first.
+  struct Shown {
+    int64_t job = 0;
+    JobRow row;
+    JobState state = JobState::kPending;
+    bool active = true;
+    std::vector<Answer> answers;
+  };
+  std::vector<Shown> show(const std::string& user, int64_t limit) const;
+  PoolStats stats() const;
+  // Of the present version, or since the pool began.
+  Spending spent(bool this_version_only) const;
+  // Changes when accepted() does.
+  std::string content_hash() const;
+  std::string meta(const std::string& key) const;  // "" if absent
+  void set_meta(const std::string& key, const std::string& value);
+
+  // --- JSON lines ---
+  // Everything in the pool, one object per line, in a fixed order.
+  void export_jsonl(const std::filesystem::path& path) const;
+  // Into an empty pool; all or nothing. Throws InputError with file and line. Exporting again gives
+  // the same bytes.
+  void import_jsonl(const std::filesystem::path& path);
+
+ private:
+  void insert_answers(std::span<const NewAnswer> answers);
+  void settle(int64_t job);
+
+  std::filesystem::path path_;
+  PoolOptions options_;
+  mutable std::mutex guard_;
+  mutable Database database_;
+  Source source_;
+  int64_t candidates_ = 1;
+};
+
+// Held by the one process that generates; given back by the system when that process ends in any
+// way. Throws Error if another process holds it.
+class GenerationLock {
+ public:
+  explicit GenerationLock(const Pool& pool);
+  ~GenerationLock();
+  GenerationLock(const GenerationLock&) = delete;
+  GenerationLock& operator=(const GenerationLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace llmcf::cot

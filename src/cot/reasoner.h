@@ -1,0 +1,85 @@
+// A reasoner explains a known decision: given history, target and what the user did, it writes a
+// chain of thought. All reasoners fill the same pool; what they need around them (retries, budget,
+// ledger, storing) is generate.h's.
+//
+// Thread safety: attempt() is const and may run on several threads at once.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "cot/facts.h"
+#include "cot/pool.h"
+#include "cot/prompt.h"
+
+namespace llmcf::cot {
+
+struct ReasonRequest {
+  RenderedPrompt prompt;   // what language models read
+  Facts facts;             // what the template reads
+  int64_t candidates = 1;  // answers wanted; fewer may come (the caller asks again)
+  uint64_t seed = 0;       // of the first candidate
+};
+
+struct ReasonAnswer {
+  std::string text;
+  std::string finish_reason;  // "stop", "length", ...; "" if unknown
+  Usage usage;                // its share of the request's
+};
+
+// What one attempt led to.
+struct ReasonOutcome {
+  enum class Status {
+    kAnswered,  // 1 to `candidates` answers
+    kRetry,     // the same request may work later: 429, 5xx, timeout, drop, broken JSON
+    kRefused,   // this request will not work, another may: 400, 413, 422
+  };
+  Status status = Status::kAnswered;
+  std::vector<ReasonAnswer> answers;
+  std::string reason;  // a short word for the ledger: "429", "timeout", "broken_json"; "ok"
+  std::string detail;  // for people; never holds the token
+  std::optional<std::chrono::milliseconds> retry_after;
+  Usage usage;
+  double latency_ms = 0;
+};
+
+class Reasoner {
+ public:
+  virtual ~Reasoner() = default;
+
+  virtual std::string kind() const = 0;   // "template", "endpoint"
+  virtual std::string model() const = 0;  // shown wherever its texts are shown
+  bool is_template() const { return kind() == "template"; }
+  // Changes whenever answers would, the prompt apart.
+  virtual std::string settings() const = 0;
+  // Where prompts are sent, without credentials; empty if they do not leave the process.
+  virtual std::string address() const { return ""; }
+  // Whether the address can only be this machine. True if there is none.
+  virtual bool is_local() const { return true; }
+  // The most one attempt at this request can cost. Zero if it is free.
+  virtual Usage bound(const ReasonRequest& request) const;
+  // What it will probably cost, for estimates.
+  virtual Usage expected(const ReasonRequest& request) const { return bound(request); }
+  // False if money cannot be computed because no price is known.
+  virtual bool has_price() const { return true; }
+
+  // One attempt, no waiting. Throws Error if no request can work (wrong address or token, unknown
+  // model): generation stops.
+  virtual ReasonOutcome attempt(const ReasonRequest& request,
+                                const std::atomic<bool>* cancelled) const = 0;
+};
+
+// Key `kind` of the reason section: template (default) or endpoint; its settings are in the
+// section of the same name. Throws InputError for an unknown kind or key.
+std::unique_ptr<Reasoner> make_reasoner(const Config& reason);
+
+// About 4 characters of Latin script are one token. An approximation: every model has its own.
+int64_t approximate_tokens(std::string_view text);
+
+}  // namespace llmcf::cot
