@@ -19,11 +19,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/config.h"
 #include "data/rows.h"
+#include "models/options.h"
+#include "models/trainable_ctr.h"
+#include "nn/optimizer_options.h"
 #include "train/feature_store.h"
 #include "train/metrics.h"
 
@@ -34,36 +38,41 @@ struct TrainOptions {
   int64_t epochs = 30;
   int64_t patience = 2;  // stop after this many epochs without a better validation AUC; 0 = never
   int64_t batch_size = 128;
-  std::string optimizer = "adam";  // adam (dense-equivalent) | adamw_sparse | rowwise_adagrad
-  double learning_rate = 0.01;
-  double weight_decay = 1e-4;
-  int64_t seed = 2023;
   int64_t max_rows = 0;     // train on the first rows only (debugging); 0 = all
   int64_t resamples = 400;  // of the bootstrap interval of the test AUC
-  // What changes speed or side outputs only.
+  int64_t seed = 2023;      // not a key of the section: an experiment runs several
+  nn::OptimizerOptions optimizer;
+  // What changes speed only (threads: the last bits, too).
   int64_t eval_batch_size = 512;
   int64_t threads = 0;   // 0 = llmcf::thread_count()
   int64_t prefetch = 3;  // batches built ahead by a thread; 0 = none
-  bool resume = true;  // continue from last.safetensors if it belongs to the same task and options
-  int64_t stop_after_epoch = 0;  // return as if killed after this epoch (tests); 0 = never
+  // Continue from last.safetensors if it has the same fingerprint. Not a key.
+  bool resume = true;
+  int64_t stop_after_epoch =
+      0;  // return as if killed after this epoch (tests); 0 = never. Not a key.
 
-  // Reads the run file's `train` section and calls finish() on it.
+  // Reads every key of a run file's `train` section, also those of nn::OptimizerOptions and
+  // FeatureOptions, and calls finish() on it. Throws InputError.
   static TrainOptions from(const Config& config);
 };
 
 // What is trained, and where the results go.
 struct TrainTask {
   const FeatureStore* features = nullptr;
-  std::span<const float> example_text;  // frozen CoT vectors [N, text_dim]; empty = none
-  Config model = Config::parse("{}");   // the variant's `model` section
+  std::span<const float>
+      example_text;  // frozen CoT vectors [N, text_dim]; empty where the model reads none
+  models::ModelOptions model;
   std::filesystem::path directory;
   std::string name = "train";  // shown by the progress bar
+  // Changes when the data or the model's options do: a checkpoint of another fingerprint is not
+  // continued.
+  std::string fingerprint;
 };
 
 struct EpochResult {
-  int64_t epoch = 0;  // from 1
-  int64_t steps = 0;  // since the start of the run
-  double train_loss = 0;
+  int64_t epoch = 0;         // from 1
+  int64_t steps = 0;         // since the start of the run
+  models::StepLosses train;  // means over the epoch's rows
   double valid_auc = 0;
   double valid_log_loss = 0;
 };
@@ -71,8 +80,8 @@ struct EpochResult {
 struct TestResult {
   double auc = 0;
   double log_loss = 0;
-  double group_auc = 0;
-  Interval auc_interval;  // 95 %, users resampled
+  std::optional<double> group_auc;  // by user; empty if no user has both labels
+  Interval auc_interval;            // 95 %, users resampled
   int64_t rows = 0;
 };
 
@@ -83,9 +92,9 @@ struct TrainResult {
   bool finished = true;  // false after stop_after_epoch
 };
 
-// Trains, or continues, or returns the recorded result of a run that is finished. Throws Error
-// naming epoch, step and rows if a loss is not finite (the batch goes to nan_batch.safetensors), or
-// if validation rows have one label only.
+// Trains, or continues; of a run that is finished only the test is done again. Throws Error naming
+// epoch, step and rows if a loss is not finite (the batch goes to nan_batch.safetensors), or if
+// validation or test rows have one label only.
 TrainResult train(const TrainTask& task, const TrainOptions& options);
 
 // Logits of every row of a split under the weights of `checkpoint` (best.safetensors), in the

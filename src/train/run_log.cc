@@ -1,0 +1,86 @@
+// See run_log.h.
+#include "train/run_log.h"
+
+#include <chrono>
+
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+
+namespace llmcf::train {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+std::string epoch_line(const EpochResult& epoch, bool best, const EpochTimes& times) {
+  return Json{{"event", "epoch"},
+              {"epoch", epoch.epoch},
+              {"steps", epoch.steps},
+              {"train",
+               {{"loss", epoch.train.total},
+                {"click", epoch.train.click},
+                {"reconstruction", epoch.train.reconstruction},
+                {"distillation", epoch.train.distillation}}},
+              {"valid", {{"auc", epoch.valid_auc}, {"log_loss", epoch.valid_log_loss}}},
+              {"best", best},
+              {"time",
+               {{"train_seconds", times.train_seconds},
+                {"valid_seconds", times.valid_seconds},
+                {"rows_per_second", times.rows_per_second},
+                {"finished_at", unix_seconds()}}}}
+      .dump();
+}
+
+std::string final_line(const TrainResult& result, double test_seconds) {
+  const TestResult& test = result.test;
+  return Json{{"event", "final"},
+              {"epochs", result.epochs.size()},
+              {"best_epoch", result.best_epoch},
+              {"test",
+               {{"auc", test.auc},
+                {"auc_low", test.auc_interval.low},
+                {"auc_high", test.auc_interval.high},
+                {"log_loss", test.log_loss},
+                {"gauc", test.group_auc ? Json(*test.group_auc) : Json(nullptr)},
+                {"rows", test.rows}}},
+              {"time", {{"test_seconds", test_seconds}, {"finished_at", unix_seconds()}}}}
+      .dump();
+}
+
+EpochResult parse_epoch_line(const std::string& line) {
+  const Json json = Json::parse(line);
+  const Json& train = json.at("train");
+  return {.epoch = json.at("epoch"),
+          .steps = json.at("steps"),
+          .train = {.total = train.at("loss"),
+                    .click = train.at("click"),
+                    .reconstruction = train.at("reconstruction"),
+                    .distillation = train.at("distillation")},
+          .valid_auc = json.at("valid").at("auc"),
+          .valid_log_loss = json.at("valid").at("log_loss")};
+}
+
+RunLog::RunLog(std::filesystem::path directory, std::vector<std::string> lines, int64_t steps)
+    : directory_(std::move(directory)),
+      lines_(std::move(lines)),
+      events_(directory_ / "events.out.tfevents.0.llmcf", unix_seconds(), steps > 0 ? steps : -1) {}
+
+void RunLog::write() const {
+  std::string text;
+  for (const std::string& line : lines_)
+    text += line + "\n";
+  write_file(directory_ / "metrics.jsonl", text);
+}
+
+void RunLog::scalar(const std::string& tag, int64_t step, double value) {
+  events_.scalar(tag, step, static_cast<float>(value), unix_seconds());
+}
+
+}  // namespace llmcf::train
