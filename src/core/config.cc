@@ -329,6 +329,10 @@ std::string Config::canonical() const {
   return text;
 }
 
+std::string Config::yaml() const {
+  return node_->is_map() ? YAML::Dump(node_->yaml) + "\n" : "";
+}
+
 const std::string& Config::file() const {
   return node_->file;
 }

@@ -73,6 +73,8 @@ class Config {
 
   // Sorted, comment-free text: what content hashes are made of.
   std::string canonical() const;
+  // YAML for people: the file's keys in its order, without its comments.
+  std::string yaml() const;
   const std::string& file() const;
   // The directory of the file: relative paths in it start there.
   std::filesystem::path directory() const;

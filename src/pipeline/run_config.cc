@@ -64,7 +64,7 @@ RunConfig RunConfig::load(const std::filesystem::path& file,
                 .encode = config.section("encode"),
                 .reason = config.section("reason"),
                 .retrieve = config.section("retrieve"),
-                .canonical = config.canonical()};
+                .text = config.yaml()};
   if (run.seeds.empty()) config.fail("seeds", "at least one seed is needed");
   run.variants = read_variants(config, config.section("model"), config.section("train"));
   config.finish();

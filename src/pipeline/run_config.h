@@ -37,7 +37,7 @@ struct RunConfig {
   std::vector<int64_t> seeds;
   std::vector<Variant> variants;
   Config data, split, encode, reason, retrieve;
-  std::string canonical;  // of the whole file with its overrides
+  std::string text;  // the whole file as YAML, overrides applied: for people
 
   // `overrides` are "dotted.path=yaml value". Throws InputError with file and line.
   static RunConfig load(const std::filesystem::path& file,

@@ -2,6 +2,7 @@
 // counts.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -9,19 +10,15 @@
 
 namespace llmcf::pipeline {
 
-class StageKey {
- public:
-  // `format` is the version of the stage's outputs: raise it when their meaning or layout changes.
-  StageKey(std::string_view stage, int format) { add(stage).add(std::to_string(format)); }
-
-  StageKey& add(std::string_view part) {
-    hasher_.add_field(part);
-    return *this;
-  }
-  std::string hex() const { return hasher_.hex(); }
-
- private:
-  Hasher hasher_;
-};
+// `format` is the version of the stage's outputs: raise it when their meaning or layout changes.
+inline std::string stage_key(std::string_view stage, int format,
+                             std::initializer_list<std::string_view> parts) {
+  Hasher hasher;
+  hasher.add_field(stage);
+  hasher.add_field(std::to_string(format));
+  for (const std::string_view part : parts)
+    hasher.add_field(part);
+  return hasher.hex();
+}
 
 }  // namespace llmcf::pipeline

@@ -1,0 +1,151 @@
+// llmcf pool: looks into the pool of chains of thought, moves it between files, asks for new
+// answers.
+#include "cot/pool.h"
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "apps/commands.h"
+#include "core/error.h"
+#include "core/strings.h"
+#include "pipeline/run_config.h"
+#include "pipeline/workspace.h"
+
+namespace llmcf::apps {
+
+namespace {
+
+struct PoolArguments {
+  ConfigOptions config;
+  std::string file;
+  std::string user;
+  std::string what = "rejected";
+  std::string note;
+  int64_t limit = 5;
+};
+
+// Opens the workspace (and its lock) together with its pool.
+struct OpenPool {
+  explicit OpenPool(const PoolArguments& arguments, bool create = false)
+      : workspace(arguments.config.workspace.empty()
+                      ? pipeline::RunConfig::load(arguments.config.file, arguments.config.overrides)
+                            .workspace
+                      : std::filesystem::path(arguments.config.workspace)),
+        pool((require(workspace.pool(), create), workspace.pool())) {}
+
+  static void require(const std::filesystem::path& path, bool create) {
+    if (create || std::filesystem::exists(path)) return;
+    throw Error(
+        fmt::format("{}: there is no pool yet; `llmcf reason CONFIG` makes it", path.string()));
+  }
+
+  pipeline::Workspace workspace;
+  cot::Pool pool;
+};
+
+void print_stats(const PoolArguments& arguments) {
+  const OpenPool open(arguments);
+  const cot::PoolStats stats = open.pool.stats();
+  fmt::print("version    {}\n", stats.version);
+  for (const auto& [state, count] : stats.jobs)
+    fmt::print("jobs       {:<10} {:>10}\n", state, with_commas(count));
+  fmt::print("           {:<10} {:>10}\n", "inactive", with_commas(stats.inactive_jobs));
+  fmt::print("answers    {:<10} {:>10}\n", "all", with_commas(stats.answers));
+  fmt::print("           {:<10} {:>10}\n", "accepted", with_commas(stats.accepted));
+  fmt::print("           {:<10} {:>10}\n", "rejected", with_commas(stats.rejected));
+  fmt::print("           {:<10} {:>10}\n", "unscored", with_commas(stats.unscored));
+  fmt::print("           {:<10} {:>10}\n", "superseded", with_commas(stats.superseded));
+  for (const auto& [reasoner, count] : stats.reasoners) {
+    fmt::print("written by {:<10} {:>10}\n", reasoner, with_commas(count));
+  }
+  for (const auto& [reason, count] : stats.rejections) {
+    fmt::print("rejected   {:<10} {:>10}\n", reason, with_commas(count));
+  }
+  fmt::print(
+      "scores     coherence_v2 {:.3f}  completeness {:.3f}  relevance {:.3f}  consistency {:.3f}  "
+      "total {:.3f}\n",
+      stats.mean.coherence, stats.mean.completeness, stats.mean.relevance, stats.mean.consistency,
+      stats.mean.total);
+  fmt::print("spent      {} requests ({} failed), {} tokens, {:.4f} money\n",
+             with_commas(stats.spent.requests), with_commas(stats.spent.failed_requests),
+             with_commas(stats.spent.tokens()), stats.spent.money);
+}
+
+void print_answer(const cot::Answer& answer) {
+  const char* state = answer.superseded_by      ? "superseded"
+                      : !answer.accepted        ? "unscored"
+                      : answer.accepted.value() ? "accepted"
+                                                : "rejected";
+  fmt::print("  answer {} ({}, {}, version {}{}{})\n", answer.id, answer.source.kind, state,
+             answer.version,
+             answer.scores ? fmt::format(", score {:.3f}", answer.scores->total) : "",
+             answer.reason.empty() ? "" : ", " + answer.reason);
+  fmt::print("    {}\n", answer.text);
+}
+
+void print_jobs(const PoolArguments& arguments) {
+  const OpenPool open(arguments);
+  for (const auto& shown : open.pool.show(arguments.user, arguments.limit)) {
+    fmt::print("job {}: user {}, after {} items, item {}, {} ({})\n", shown.job, shown.row.user,
+               shown.row.position, shown.row.item, shown.row.label > 0.5F ? "taken" : "not taken",
+               cot::job_state_name(shown.state));
+    for (const auto& answer : shown.answers)
+      print_answer(answer);
+  }
+}
+
+}  // namespace
+
+void add_pool(CLI::App& app) {
+  auto arguments = std::make_shared<PoolArguments>();
+  auto* command = app.add_subcommand(
+      "pool", "look into the pool of chains of thought, export, import or refresh it");
+  command->require_subcommand(1);
+
+  auto* stats = command->add_subcommand("stats", "jobs, answers, scores, tokens and money");
+  add_config_options(*stats, arguments->config);
+  stats->callback([arguments] { print_stats(*arguments); });
+
+  auto* show = command->add_subcommand("show", "jobs with their answers and verdicts");
+  add_config_options(*show, arguments->config);
+  show->add_option("--user", arguments->user, "only this user's (the id of the input)");
+  show->add_option("--limit", arguments->limit, "jobs to show")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  show->callback([arguments] { print_jobs(*arguments); });
+
+  auto* write = command->add_subcommand("export", "write everything in the pool as JSON lines");
+  add_config_options(*write, arguments->config);
+  write->add_option("--out", arguments->file, "file to write")->required();
+  write->callback([arguments] {
+    OpenPool(*arguments).pool.export_jsonl(arguments->file);
+    fmt::print("pool written to {}\n", arguments->file);
+  });
+
+  auto* read = command->add_subcommand("import", "fill an empty pool from an export");
+  add_config_options(*read, arguments->config);
+  read->add_option("--from", arguments->file, "file to read")->required()->check(CLI::ExistingFile);
+  read->callback([arguments] {
+    OpenPool(*arguments, true).pool.import_jsonl(arguments->file);
+    fmt::print("pool read from {}\n", arguments->file);
+  });
+
+  auto* refresh = command->add_subcommand(
+      "refresh", "begin a new version: the next run asks for new answers, old ones stay");
+  add_config_options(*refresh, arguments->config);
+  refresh->add_option("--which", arguments->what, "all jobs, or those without an accepted answer")
+      ->check(CLI::IsMember({"all", "rejected"}))
+      ->capture_default_str();
+  refresh->add_option("--note", arguments->note, "why, kept with the version");
+  refresh->callback([arguments] {
+    OpenPool open(*arguments);
+    const auto which =
+        arguments->what == "all" ? cot::Pool::Refresh::kAll : cot::Pool::Refresh::kRejected;
+    const int64_t version = open.pool.refresh(which, arguments->note);
+    std::filesystem::remove(open.workspace.state("reason"));  // the next run must ask
+    fmt::print("version {} begun; `llmcf run` asks for its answers\n", version);
+  });
+}
+
+}  // namespace llmcf::apps

@@ -1,0 +1,327 @@
+#include "pipeline/journey.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/threads.h"
+#include "cot/reasoner.h"
+#include "pipeline/results.h"
+#include "pipeline/stage_key.h"
+#include "retrieval/assign.h"
+#include "text/make_encoder.h"
+#include "train/feature_store.h"
+
+namespace llmcf::pipeline {
+
+namespace {
+
+// Versions of the artefacts' formats and meaning, by stage.
+constexpr int kImportFormat = 1;
+constexpr int kSplitFormat = 1;
+constexpr int kEncodeFormat = 1;
+constexpr int kReasonFormat = 1;
+constexpr int kPoolFormat = 1;
+constexpr int kRetrieveFormat = 1;
+constexpr int kTrainFormat = 1;
+
+constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
+                                                data::Split::kTest};
+
+retrieval::Pool pool_of(const cot::ExampleSet& examples) {
+  return {.user = examples.user(),
+          .item = examples.item(),
+          .position = examples.position(),
+          .label = examples.label(),
+          .time = examples.time()};
+}
+
+}  // namespace
+
+Journey::Journey(const RunConfig& config, std::set<std::string> force)
+    : config_(config),
+      workspace_(config.workspace),
+      runner_(workspace_, std::move(force)),
+      import_options_(data::ImportOptions::from(config.data)),
+      split_options_(data::SplitOptions::from(config.split)),
+      generate_options_(cot::GenerateOptions::from(config.reason)),
+      prompt_(cot::Prompt::from(config.reason)),
+      reasoner_(cot::make_reasoner(config.reason)),
+      retrieval_options_(retrieval::RetrievalOptions::from(config.retrieve, config.protocol)) {
+  config.data.finish();
+  config.split.finish();
+  config.reason.finish();
+  if (workspace_.has_erased()) {
+    import_options_.exclude_user = [this](std::string_view user) {
+      return workspace_.is_erased(user);
+    };
+  }
+  for (const Variant& variant : config.variants) {
+    ReadVariant read{.name = variant.name,
+                     .model = models::ModelOptions::from(variant.model, config.protocol),
+                     .train = train::TrainOptions::from(variant.train),
+                     .key = variant.model.canonical() + variant.train.canonical()};
+    if (read.model.context == models::ContextKind::kKar || read.model.distillation_weight > 0) {
+      throw Error(
+          fmt::format("{}: variant '{}': KAR and distillation need reasoning vectors and teacher "
+                      "scores that no "
+                      "stage writes yet",
+                      config.name, variant.name));
+    }
+    uses_examples_ = uses_examples_ || models::uses_examples(read.model.context);
+    variants_.push_back(std::move(read));
+  }
+}
+
+const data::Dataset& Journey::dataset() {
+  if (!dataset_) dataset_ = std::make_unique<data::Dataset>(workspace_.dataset());
+  return *dataset_;
+}
+
+const data::RowSet& Journey::rows() {
+  if (!rows_) rows_ = std::make_unique<data::RowSet>(workspace_.rows());
+  return *rows_;
+}
+
+const cot::ExampleSet& Journey::examples() {
+  if (!examples_) examples_ = std::make_unique<cot::ExampleSet>(workspace_.examples());
+  return *examples_;
+}
+
+std::span<const float> Journey::item_text() {
+  if (!item_text_) {
+    item_text_ = std::make_unique<SafetensorsReader>(workspace_.item_text());
+    text_dim_ = item_text_->tensor("item_text").shape.at(1);
+  }
+  return item_text_->get<float>("item_text", {dataset().num_items() + 1, text_dim_});
+}
+
+void Journey::import() {
+  std::string inputs;
+  for (const auto& file : data::input_files(import_options_))
+    inputs += hash_file(file);
+  const std::string key = stage_key("import", kImportFormat,
+                                    {config_.data.canonical(), workspace_.erased_digest(), inputs});
+  digests_.dataset = runner_.run({.name = "import",
+                                  .key = key,
+                                  .outputs = {workspace_.dataset()},
+                                  .work =
+                                      [this] {
+                                        const auto summary = data::import_dataset(
+                                            import_options_, workspace_.dataset());
+                                        log::info("{}", data::describe(summary));
+                                      },
+                                  .digest = {}});
+}
+
+void Journey::split() {
+  const std::string key =
+      stage_key("split", kSplitFormat, {digests_.dataset, config_.split.canonical()});
+  digests_.rows = runner_.run(
+      {.name = "split",
+       .key = key,
+       .outputs = {workspace_.rows()},
+       .work = [this] { data::write_rows(dataset(), split_options_, workspace_.rows()); },
+       .digest = {}});
+  log::info("rows: {} train, {} valid, {} test", rows().train().size(),
+            rows().rows(data::Split::kValid).size(), rows().rows(data::Split::kTest).size());
+}
+
+void Journey::encode() {
+  const std::string key =
+      stage_key("encode", kEncodeFormat, {digests_.dataset, config_.encode.canonical()});
+  const auto work = [this] {
+    std::vector<std::string_view> texts;  // [num_items + 1]; row 0 is empty and becomes zeros
+    for (int64_t item = 0; item <= dataset().num_items(); ++item) {
+      texts.push_back(item == 0 ? std::string_view() : dataset().item_text(item));
+    }
+    const auto encoder = text::make_encoder(config_.encode, std::span(texts).subspan(1));
+    text::save_encoder(*encoder, workspace_.encoder());
+    std::vector<float> vectors(texts.size() * static_cast<size_t>(encoder->dim()));
+    encoder->encode(texts, vectors);
+    std::fill_n(vectors.begin(), encoder->dim(), 0.0F);
+    SafetensorsWriter writer;
+    writer.set_metadata("encoder", encoder->name());
+    writer.set_metadata("fingerprint", encoder->fingerprint());
+    writer.add<float>("item_text", {static_cast<int64_t>(texts.size()), encoder->dim()}, vectors);
+    writer.write(workspace_.item_text());
+  };
+  digests_.text =
+      runner_.run({.name = "encode",
+                   .key = key,
+                   .outputs = {workspace_.item_text(), workspace_.encoder() / "encoder.json"},
+                   .work = work,
+                   .digest = {}});
+}
+
+std::string Journey::estimate_reasoning() {
+  const auto encoder = text::load_encoder(workspace_.encoder());
+  std::optional<cot::Pool> pool;
+  if (std::filesystem::exists(workspace_.pool())) pool.emplace(workspace_.pool());
+  return cot::estimate({.dataset = dataset(),
+                        .rows = rows(),
+                        .prompt = *prompt_,
+                        .reasoner = *reasoner_,
+                        .encoder = *encoder},
+                       pool ? &*pool : nullptr, generate_options_)
+      .text();
+}
+
+void Journey::reason() {
+  if (!uses_examples_) return;
+  const std::string key = stage_key("reason", kReasonFormat,
+                                    {digests_.dataset, digests_.rows, digests_.text,
+                                     config_.reason.canonical(), prompt_->hash()});
+  const auto work = [this] {
+    const auto encoder = text::load_encoder(workspace_.encoder());
+    cot::Pool pool(workspace_.pool());
+    const auto report = cot::generate({.dataset = dataset(),
+                                       .rows = rows(),
+                                       .prompt = *prompt_,
+                                       .reasoner = *reasoner_,
+                                       .encoder = *encoder},
+                                      pool, generate_options_);
+    log::info(
+        "chains of thought ({}): {} jobs sampled, {} answered now, {} failed, {} remaining; {} "
+        "accepted, {} rejected",
+        reasoner_->kind(), report.sample, report.answered, report.failed, report.remaining,
+        report.accepted, report.rejected);
+    if (report.remaining > 0 && report.stopped.empty()) {
+      log::warn("{} jobs have no answer; run again to ask for them", report.remaining);
+    } else if (!report.stopped.empty()) {
+      log::warn("generation stopped early: {}", report.stopped);
+    }
+  };
+  digests_.pool =
+      runner_.run({.name = "reason",
+                   .key = key,
+                   .outputs = {workspace_.pool()},
+                   .work = work,
+                   .digest = [this] { return cot::Pool(workspace_.pool()).content_hash(); }});
+}
+
+void Journey::pool() {
+  if (!uses_examples_) return;
+  const std::string key = stage_key(
+      "pool", kPoolFormat, {digests_.dataset, digests_.rows, digests_.text, digests_.pool});
+  const auto work = [this] {
+    const auto encoder = text::load_encoder(workspace_.encoder());
+    const cot::Pool pool(workspace_.pool());
+    const int64_t count =
+        cot::write_examples(pool, dataset(), rows(), *encoder, workspace_.examples());
+    log::info("examples: {}", count);
+  };
+  digests_.examples = runner_.run(
+      {.name = "pool", .key = key, .outputs = {workspace_.examples()}, .work = work, .digest = {}});
+}
+
+void Journey::retrieve() {
+  if (!uses_examples_) return;
+  const std::string key = stage_key("retrieve", kRetrieveFormat,
+                                    {digests_.rows, digests_.text, digests_.examples,
+                                     config_.protocol, config_.retrieve.canonical()});
+  std::vector<std::filesystem::path> outputs;
+  for (const data::Split part : kSplits)
+    outputs.push_back(workspace_.retrieval(data::split_name(part)));
+  const auto work = [this, &outputs] {
+    std::vector<retrieval::Queries> queries;
+    for (const data::Split part : kSplits)
+      queries.push_back(retrieval::Queries::of(rows().rows(part)));
+    const std::span<const float> texts = item_text();
+    const auto assignments =
+        retrieval::assign(pool_of(examples()), queries, {.item_text = texts, .width = text_dim_},
+                          retrieval::histories_of(rows()), retrieval_options_);
+    for (size_t part = 0; part < outputs.size(); ++part)
+      assignments[part].save(outputs[part]);
+  };
+  digests_.retrieval =
+      runner_.run({.name = "retrieve", .key = key, .outputs = outputs, .work = work, .digest = {}});
+}
+
+std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const {
+  const int threads =
+      variant.train.threads > 0 ? static_cast<int>(variant.train.threads) : thread_count();
+  const bool text = models::uses_text(variant.model.context);
+  const bool examples = models::uses_examples(variant.model.context);
+  return stage_key("train", kTrainFormat,
+                   {digests_.dataset, digests_.rows, config_.protocol, variant.key,
+                    std::to_string(seed), std::to_string(threads), text ? digests_.text : "",
+                    examples ? digests_.examples : "", examples ? digests_.retrieval : ""});
+}
+
+void Journey::train_one(const ReadVariant& variant, int64_t seed,
+                        const train::FeatureStore& features) {
+  const auto directory = workspace_.run(variant.name, seed);
+  const auto work = [&] {
+    train::TrainOptions options = variant.train;
+    options.seed = seed;
+    train::TrainTask task;
+    task.features = &features;
+    if (models::uses_examples(variant.model.context)) task.example_text = examples().vectors();
+    task.model = variant.model;
+    task.directory = directory;
+    task.name = fmt::format("{} seed {}", variant.name, seed);
+    const train::TrainResult result = train::train(task, options);
+    log::info("{} seed {}: best epoch {} of {}, test AUC {:.4f}, LogLoss {:.4f}", variant.name,
+              seed, result.best_epoch, result.epochs.size(), result.test.auc, result.test.log_loss);
+  };
+  runner_.run({.name = fmt::format("train.{}.{}", variant.name, seed),
+               .key = variant_key(variant, seed),
+               .outputs = {directory / "metrics.jsonl", directory / "test_scores.safetensors"},
+               .work = work,
+               .digest = {}});
+}
+
+void Journey::train() {
+  for (const ReadVariant& variant : variants_) {
+    train::FeatureInputs inputs;
+    inputs.dataset = &dataset();
+    inputs.rows = &rows();
+    std::vector<retrieval::Assignment> assignments;
+    if (models::uses_text(variant.model.context)) {
+      inputs.item_text = item_text();
+      inputs.text_dim = text_dim_;
+    }
+    if (models::uses_examples(variant.model.context)) {
+      inputs.examples = {.user = examples().user(),
+                         .item = examples().item(),
+                         .position = examples().position(),
+                         .label = examples().label(),
+                         .event = {}};
+      for (const data::Split part : kSplits) {
+        assignments.push_back(
+            retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
+      }
+      inputs.k = assignments[0].k;
+      for (size_t part = 0; part < assignments.size(); ++part) {
+        inputs.slots[part] = {.ids = assignments[part].ids,
+                              .similarity = assignments[part].similarity};
+      }
+    }
+    const train::FeatureStore features(
+        inputs, {.history_length = 20, .paper = config_.protocol == "paper"});
+    for (const int64_t seed : config_.seeds)
+      train_one(variant, seed, features);
+  }
+}
+
+void Journey::report() {
+  ResultInputs inputs{
+      .config = config_,
+      .workspace = workspace_,
+      .dataset = dataset(),
+      .rows = rows(),
+      .examples = uses_examples_ ? &examples() : nullptr,
+      .stages = runner_.reports(),
+      .reasoner = reasoner_->is_template()
+                      ? "template (no language model)"
+                      : fmt::format("{}: {}", reasoner_->kind(), reasoner_->model())};
+  results_ = collect_results(inputs);
+  write_results(*results_, workspace_);
+  log::info("report: {}", workspace_.report().string());
+}
+
+}  // namespace llmcf::pipeline

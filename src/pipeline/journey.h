@@ -1,0 +1,91 @@
+// The stages of a run, one method each, in order. Internal to run.cc and tests: call run() (run.h).
+//
+// Invariant: a stage reads only artefacts of the workspace and its section of the configuration;
+// what it read is in its key, directly or as the digest of the stage that wrote it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "cot/examples.h"
+#include "cot/generate.h"
+#include "data/dataset.h"
+#include "data/import.h"
+#include "data/rows.h"
+#include "models/options.h"
+#include "pipeline/report/report.h"
+#include "pipeline/run_config.h"
+#include "pipeline/stage_runner.h"
+#include "pipeline/workspace.h"
+#include "retrieval/options.h"
+#include "train/trainer.h"
+
+namespace llmcf::pipeline {
+
+class Journey {
+ public:
+  // Reads and checks the whole configuration before any stage runs. Throws InputError.
+  Journey(const RunConfig& config, std::set<std::string> force);
+
+  void import();
+  void split();
+  void encode();
+  void reason();
+  void pool();
+  void retrieve();
+  void train();
+  void report();
+
+  // What the reason stage would ask for. Needs import, split and encode.
+  std::string estimate_reasoning();
+
+  // Whether some variant reads examples; reason, pool and retrieve do nothing otherwise.
+  bool uses_examples() const { return uses_examples_; }
+  const Workspace& workspace() const { return workspace_; }
+  const StageRunner& runner() const { return runner_; }
+  // Filled by report().
+  const std::optional<ReportData>& results() const { return results_; }
+
+ private:
+  // One variant with its sections read.
+  struct ReadVariant {
+    std::string name;
+    models::ModelOptions model;
+    train::TrainOptions train;
+    std::string key;  // canonical text of both sections
+  };
+  struct Digests {
+    std::string dataset, rows, text, pool, examples, retrieval;
+  };
+
+  const data::Dataset& dataset();
+  const data::RowSet& rows();
+  const cot::ExampleSet& examples();
+  std::span<const float> item_text();
+  std::string variant_key(const ReadVariant& variant, int64_t seed) const;
+  void train_one(const ReadVariant& variant, int64_t seed, const train::FeatureStore& features);
+
+  const RunConfig& config_;
+  Workspace workspace_;
+  StageRunner runner_;
+  data::ImportOptions import_options_;
+  data::SplitOptions split_options_;
+  cot::GenerateOptions generate_options_;
+  std::optional<cot::Prompt> prompt_;
+  std::unique_ptr<cot::Reasoner> reasoner_;
+  retrieval::RetrievalOptions retrieval_options_;
+  std::vector<ReadVariant> variants_;
+  bool uses_examples_ = false;
+
+  Digests digests_;
+  std::unique_ptr<data::Dataset> dataset_;
+  std::unique_ptr<data::RowSet> rows_;
+  std::unique_ptr<cot::ExampleSet> examples_;
+  std::unique_ptr<SafetensorsReader> item_text_;
+  int64_t text_dim_ = 0;
+  std::optional<ReportData> results_;
+};
+
+}  // namespace llmcf::pipeline

@@ -1,0 +1,63 @@
+#include "pipeline/run.h"
+
+#include <functional>
+
+#include <fmt/format.h>
+
+#include "pipeline/journey.h"
+
+namespace llmcf::pipeline {
+
+namespace {
+
+struct NamedStage {
+  std::string name;
+  std::function<void(Journey&)> run;
+};
+
+const std::vector<NamedStage>& stages() {
+  static const std::vector<NamedStage> list = {
+      {"import", [](Journey& journey) { journey.import(); }},
+      {"split", [](Journey& journey) { journey.split(); }},
+      {"encode", [](Journey& journey) { journey.encode(); }},
+      {"reason", [](Journey& journey) { journey.reason(); }},
+      {"pool", [](Journey& journey) { journey.pool(); }},
+      {"retrieve", [](Journey& journey) { journey.retrieve(); }},
+      {"train", [](Journey& journey) { journey.train(); }},
+      {"report", [](Journey& journey) { journey.report(); }},
+  };
+  return list;
+}
+
+}  // namespace
+
+const std::vector<std::string>& stage_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const NamedStage& stage : stages())
+      all.push_back(stage.name);
+    return all;
+  }();
+  return names;
+}
+
+RunOutcome run(const RunConfig& config, const RunOptions& options) {
+  Journey journey(config, options.force);
+  RunOutcome outcome;
+  for (const NamedStage& stage : stages()) {
+    if (options.dry_run && stage.name == "reason") {
+      outcome.estimate = journey.estimate_reasoning();
+      break;
+    }
+    stage.run(journey);
+    if (stage.name == options.until) break;
+  }
+  outcome.stages = journey.runner().reports();
+  if (journey.results()) {
+    outcome.table = result_table_text(*journey.results());
+    outcome.report = journey.workspace().report();
+  }
+  return outcome;
+}
+
+}  // namespace llmcf::pipeline
