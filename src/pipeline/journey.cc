@@ -263,6 +263,7 @@ void Journey::train_one(const ReadVariant& variant, int64_t seed,
     if (models::uses_examples(variant.model.context)) task.example_text = examples().vectors();
     task.model = variant.model;
     task.directory = directory;
+    task.fingerprint = variant_key(variant, seed);
     task.name = fmt::format("{} seed {}", variant.name, seed);
     const train::TrainResult result = train::train(task, options);
     log::info("{} seed {}: best epoch {} of {}, test AUC {:.4f}, LogLoss {:.4f}", variant.name,

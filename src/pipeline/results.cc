@@ -46,16 +46,16 @@ RunRecord read_run(const Workspace& workspace, const std::string& variant, int64
   for (const std::string_view line : split(metrics, '\n')) {
     if (line.empty()) continue;
     const auto json = nlohmann::json::parse(line);
-    if (json.contains("test")) {
+    if (json.at("event") == "final") {
       const auto& test = json.at("test");
       record.curve.best_epoch = json.at("best_epoch");
       record.auc = test.at("auc");
       record.log_loss = test.at("log_loss");
-      record.group_auc = test.at("group_auc");
-      record.interval = {test.at("auc_interval").at(0), test.at("auc_interval").at(1)};
-    } else if (json.contains("epoch")) {
+      record.group_auc = test.at("gauc").is_null() ? std::nan("") : test.at("gauc").get<double>();
+      record.interval = {test.at("auc_low"), test.at("auc_high")};
+    } else {
       record.curve.points.push_back(
-          {json.at("epoch"), json.at("train_loss"), json.at("valid_auc")});
+          {json.at("epoch"), json.at("train").at("loss"), json.at("valid").at("auc")});
     }
   }
   const SafetensorsReader scores(directory / "test_scores.safetensors");
