@@ -1,7 +1,7 @@
 // Words and character n-grams of texts as sparse, weighted, normalised rows.
 //
 // Two steps: extract_features() turns a text into (hash, count) pairs; a FeatureTable, fitted on
-// many of those, knows each feature's column and idf and turns pairs into a unit vector.
+// the pairs of many texts, knows each feature's column and idf and turns pairs into a unit vector.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ inline bool is_ngram(uint64_t hash) {
   return (hash & 1U) != 0;
 }
 
-// Sorted by hash, each hash once. Text is compared after NFKC and case folding.
+// Appends the features of one text, sorted by hash, each hash once. Texts are compared after
+// compatibility composition and case folding.
 void extract_features(std::string_view text, const FeatureOptions& options,
                       std::vector<FeatureCount>& features);
 
@@ -44,10 +45,11 @@ class FeatureTable {
   };
 
   FeatureTable() = default;
-  // documents: all texts' features one after the other; offsets [texts + 1].
-  static FeatureTable fit(std::span<const FeatureCount> documents, std::span<const int64_t> offsets,
+  // Counts in how many of `documents` texts each feature is; a text's features are in one block, in
+  // any order of texts. idf = ln((1 + documents) / (1 + count)) + 1.
+  static FeatureTable fit(std::span<const std::vector<FeatureCount>> blocks, int64_t documents,
                           const Limits& limits);
-  // hashes ascending.
+  // REQUIRES: hashes strictly ascending, as many as idf.
   FeatureTable(std::vector<uint64_t> hashes, std::vector<float> idf, double ngram_share);
 
   int64_t size() const { return static_cast<int64_t>(hashes_.size()); }
@@ -55,7 +57,7 @@ class FeatureTable {
   const std::vector<float>& idf() const { return idf_; }
   double ngram_share() const { return ngram_share_; }
 
-  // The unit vector of a text, columns ascending; empty if nothing in it is known.
+  // Appends the unit vector of a text, columns ascending; nothing if nothing in it is known.
   void weigh(std::span<const FeatureCount> features, std::vector<SparseEntry>& row) const;
 
  private:
