@@ -14,6 +14,8 @@ packages=(
   libsqlite3-dev libicu-dev
   # program
   libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev
+  # report: the charts' library, embedded into its page
+  libjs-chart.js
   # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to)
   libgtest-dev libgmock-dev libbenchmark-dev python3 time
 )
