@@ -158,7 +158,7 @@ void BatchBuilder::Impl::add_examples(data::Split split, std::span<const int64_t
     samples.push_back({.user = user,
                        .item = columns.item[index],
                        .position = position,
-                       .event = columns.event.empty() ? 0 : columns.event[index],
+                       .event = store.example_event(example),
                        .history = store.history(user, position)});
     batch.example_label.push_back(columns.label[index] > 0.5F ? 1 : 0);
   }

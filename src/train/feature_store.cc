@@ -2,6 +2,8 @@
 #include "train/feature_store.h"
 
 #include <algorithm>
+#include <numeric>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -147,12 +149,7 @@ void FeatureStore::add_feature_fields(data::Side side, models::FieldRole role) {
   for (const data::FieldColumn& column : inputs_.dataset->fields()) {
     if (column.field.side != side || column.field.kind == data::Kind::kText) continue;
     const bool number = column.field.kind == data::Kind::kNumeric;
-    if (side == data::Side::kContext && inputs_.examples.size() > 0 &&
-        inputs_.examples.event.empty()) {
-      throw Error(fmt::format(
-          "feature store: the examples carry no event, which context feature '{}' needs",
-          column.field.name));
-    }
+    if (side == data::Side::kContext) find_example_events();
     const models::FieldSpec spec{
         .name = column.field.name,
         .table = add_table(column.field.name, number ? 2 : column.vocabulary_size()),
@@ -166,6 +163,35 @@ void FeatureStore::add_feature_fields(data::Side side, models::FieldRole role) {
                        .values = column.values});
     spec_.fields.push_back(spec);
   }
+}
+
+void FeatureStore::find_example_events() {
+  ExampleColumns& examples = inputs_.examples;
+  if (examples.size() == 0 || !examples.event.empty()) return;
+  const data::Rows& rows = inputs_.rows->train();
+  // (user, position, item) of a training row.
+  const auto key_of_row = [&](int64_t row) {
+    const auto index = static_cast<size_t>(row);
+    return std::tuple(rows.user[index], rows.position[index], rows.item[index]);
+  };
+  std::vector<int64_t> sorted(static_cast<size_t>(rows.size()));
+  std::iota(sorted.begin(), sorted.end(), int64_t{0});
+  std::sort(sorted.begin(), sorted.end(),
+            [&](int64_t a, int64_t b) { return key_of_row(a) < key_of_row(b); });
+  for (size_t index = 0; index < examples.user.size(); ++index) {
+    const std::tuple key(examples.user[index], examples.position[index], examples.item[index]);
+    const auto found =
+        std::lower_bound(sorted.begin(), sorted.end(), key,
+                         [&](int64_t row, const auto& wanted) { return key_of_row(row) < wanted; });
+    if (found == sorted.end() || key_of_row(*found) != key) {
+      throw Error(fmt::format(
+          "feature store: example {} is no training row, so its context features are unknown; were "
+          "the examples made for another split?",
+          index));
+    }
+    example_event_.push_back(rows.event[static_cast<size_t>(*found)]);
+  }
+  examples.event = example_event_;
 }
 
 void FeatureStore::add_history_fields() {

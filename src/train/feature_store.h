@@ -40,7 +40,9 @@ struct ExampleColumns {
   std::span<const int32_t> item;
   std::span<const int32_t> position;  // length of the example's history
   std::span<const float> label;
-  std::span<const int64_t> event;  // for context features; may be empty if there are none
+  // For context features; empty = that of the training row with the example's user, position and
+  // item.
+  std::span<const int64_t> event;
 
   int64_t size() const { return static_cast<int64_t>(user.size()); }
 };
@@ -112,6 +114,11 @@ class FeatureStore {
   const std::vector<FieldSource>& fields() const { return fields_; }
   const data::Rows& rows(data::Split split) const { return inputs_.rows->rows(split); }
 
+  // Index of the example's event in the data set; 0 if no feature needs it.
+  int64_t example_event(int32_t example) const {
+    const std::span<const int64_t> events = inputs_.examples.event;
+    return events.empty() ? 0 : events[static_cast<size_t>(example)];
+  }
   // Row of the user_id table: the user, or the out-of-vocabulary row.
   int32_t user_row(int32_t user) const { return user_row_[static_cast<size_t>(user)]; }
   // The last L items before `position`, oldest first.
@@ -127,12 +134,14 @@ class FeatureStore {
   void add_id_field(const std::string& name, SourceKind kind, int64_t ids);
   void add_feature_fields(data::Side side, models::FieldRole role);
   void add_history_fields();
+  void find_example_events();
   void precompute_example_texts();
 
   FeatureInputs inputs_;
   FeatureOptions options_;
   models::FeatureSpec spec_;
   std::vector<FieldSource> fields_;
+  std::vector<int64_t> example_event_;       // [N] if they had to be found
   std::vector<int32_t> user_row_;            // [num_users + 1]
   std::vector<float> example_history_text_;  // [N, text_dim]; empty if that would be too big
 };
