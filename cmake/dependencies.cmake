@@ -1,4 +1,5 @@
 # Everything comes from the distribution and is found, never downloaded. scripts/setup.sh installs it.
+# Also installed, for programs that link the library: llmcfConfig.cmake includes it.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
@@ -27,9 +28,4 @@ endif()
 if(LLMCF_TORCH)
   # The distribution's libtorch (1.13) or any newer one named by CMAKE_PREFIX_PATH.
   find_package(Torch REQUIRED)
-  add_library(llmcf_torch INTERFACE)
-  target_include_directories(llmcf_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-  target_link_libraries(llmcf_torch INTERFACE ${TORCH_LIBRARIES})
-  separate_arguments(_llmcf_torch_flags NATIVE_COMMAND "${TORCH_CXX_FLAGS}")
-  target_compile_options(llmcf_torch INTERFACE ${_llmcf_torch_flags})
 endif()

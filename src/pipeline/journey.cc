@@ -63,6 +63,7 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force)
     ReadVariant read{.name = variant.name,
                      .model = models::ModelOptions::from(variant.model, config.protocol),
                      .train = train::TrainOptions::from(variant.train),
+                     .features = train::FeatureOptions::from(variant.train, config.protocol),
                      .key = variant.model.canonical() + variant.train.canonical()};
     if (read.model.context == models::ContextKind::kKar || read.model.distillation_weight > 0) {
       throw Error(
@@ -277,35 +278,29 @@ void Journey::train_one(const ReadVariant& variant, int64_t seed,
 }
 
 void Journey::train() {
+  train::FeatureInputs inputs;
+  inputs.dataset = &dataset();
+  inputs.rows = &rows();
+  inputs.item_text = item_text();
+  inputs.text_dim = text_dim_;
+  std::vector<retrieval::Assignment> assignments;
+  if (uses_examples_) {
+    inputs.examples = {.user = examples().user(),
+                       .item = examples().item(),
+                       .position = examples().position(),
+                       .label = examples().label(),
+                       .event = {}};
+    for (const data::Split part : kSplits) {
+      assignments.push_back(retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
+    }
+    inputs.k = assignments[0].k;
+    for (size_t part = 0; part < assignments.size(); ++part) {
+      inputs.slots[part] = {.ids = assignments[part].ids, .similarity = assignments[part].similarity};
+    }
+  }
   for (const ReadVariant& variant : variants_) {
-    train::FeatureInputs inputs;
-    inputs.dataset = &dataset();
-    inputs.rows = &rows();
-    std::vector<retrieval::Assignment> assignments;
-    if (models::uses_text(variant.model.context)) {
-      inputs.item_text = item_text();
-      inputs.text_dim = text_dim_;
-    }
-    if (models::uses_examples(variant.model.context)) {
-      inputs.examples = {.user = examples().user(),
-                         .item = examples().item(),
-                         .position = examples().position(),
-                         .label = examples().label(),
-                         .event = {}};
-      for (const data::Split part : kSplits) {
-        assignments.push_back(
-            retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
-      }
-      inputs.k = assignments[0].k;
-      for (size_t part = 0; part < assignments.size(); ++part) {
-        inputs.slots[part] = {.ids = assignments[part].ids,
-                              .similarity = assignments[part].similarity};
-      }
-    }
-    const train::FeatureStore features(
-        inputs, {.history_length = 20, .paper = config_.protocol == "paper"});
-    for (const int64_t seed : config_.seeds)
-      train_one(variant, seed, features);
+    const train::FeatureStore features(train::inputs_for(variant.model, inputs), variant.features);
+    for (const int64_t seed : config_.seeds) train_one(variant, seed, features);
   }
 }
 

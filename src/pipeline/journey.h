@@ -54,6 +54,7 @@ class Journey {
     std::string name;
     models::ModelOptions model;
     train::TrainOptions train;
+    train::FeatureOptions features;
     std::string key;  // canonical text of both sections
   };
   struct Digests {
