@@ -1,6 +1,5 @@
 #include "pipeline/report/chart.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -27,11 +26,6 @@ std::string head(const std::string& text) {
   return fmt::format("<th scope=\"col\">{}</th>", escape_html(text));
 }
 
-std::string one_line(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
 // Rows are the categories, columns the series.
 std::string category_table(const Chart& chart) {
   std::string html = "<thead><tr>" + head(chart.x_title);
@@ -40,7 +34,7 @@ std::string category_table(const Chart& chart) {
     html += head(series.name);
   html += "</tr></thead><tbody>";
   for (size_t row = 0; row < chart.x.size(); ++row) {
-    html += fmt::format("<tr><th scope=\"row\">{}</th>", escape_html(one_line(chart.x[row])));
+    html += fmt::format("<tr><th scope=\"row\">{}</th>", escape_html(chart.x[row]));
     if (!chart.x_note.empty()) html += cell(chart.x_note[row]);
     for (const ChartSeries& series : chart.series)
       html += cell(row < series.values.size() ? value_text(chart, series.values[row]) : kDash);
@@ -124,6 +118,7 @@ std::string charts_json(const std::vector<Chart>& charts) {
     list.push_back({{"id", chart.id},
                     {"kind", kind_name(chart.kind)},
                     {"x", chart.x},
+                    {"xNote", chart.x_note},
                     {"xTitle", chart.x_title},
                     {"yTitle", chart.y_title},
                     {"percent", chart.percent},

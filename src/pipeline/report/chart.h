@@ -32,8 +32,8 @@ struct Chart {
   std::string summary;  // what a reader who cannot see it should know; one sentence
   std::string x_title;
   std::string y_title;
-  std::vector<std::string> x;       // a line feed starts a second line
-  std::vector<std::string> x_note;  // one more column of the table, e.g. rows; may be empty
+  std::vector<std::string> x;
+  std::vector<std::string> x_note;  // shown below x, e.g. numbers of rows; may be empty
   std::string x_note_title;
   bool percent = false;
   int decimals = 4;

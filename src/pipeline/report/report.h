@@ -49,9 +49,9 @@ struct Interval {
 
 // A variant's figures for one metric. Mean, standard deviation and verdict are derived.
 struct MetricResult {
-  std::vector<double> per_seed;      // in the order of ReportData::seeds; empty = not applicable
-  std::optional<Interval> interval;  // bootstrap confidence interval
-  std::optional<double> p_value;     // paired test against the baseline
+  std::vector<double> per_seed;  // in the order of ReportData::seeds; empty = not applicable
+  std::optional<Interval> interval = {};  // bootstrap confidence interval
+  std::optional<double> p_value = {};     // paired test against the baseline
 };
 
 struct VariantResult {
@@ -70,7 +70,7 @@ struct Curve {
   std::string variant;
   int64_t seed = 0;
   int64_t best_epoch = 0;  // whose weights were kept; 0 = unknown
-  std::vector<CurvePoint> points;
+  std::vector<CurvePoint> points = {};
 };
 
 struct SliceSeries {
@@ -120,7 +120,7 @@ struct TestRow {
   std::vector<std::string> history;  // titles, oldest first
   std::string target;
   int64_t label = 0;
-  std::vector<double> scores;  // probability of a click, parallel to ReportData::variants
+  std::vector<double> scores;  // probability of a click, mean over seeds, by variant
   std::vector<RetrievedExample> examples;
 };
 

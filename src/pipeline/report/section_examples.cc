@@ -25,7 +25,7 @@ Chart similarity_chart(const SplitSimilarity& split, size_t index) {
   chart.percent = true;
   chart.decimals = 1;
   for (size_t bin = 0; bin + 1 < split.edges.size(); ++bin) {
-    chart.x.push_back(fmt::format("{} to {}", number_text(split.edges[bin], 2),
+    chart.x.push_back(fmt::format("{}–{}", number_text(split.edges[bin], 2),
                                   number_text(split.edges[bin + 1], 2)));
   }
   for (size_t entry = 0; entry < split.series.size(); ++entry) {
@@ -134,7 +134,7 @@ std::string row_html(const ReportData& data, const TestRow& row, size_t number) 
       "<article class=\"row\">\n<h3><span class=\"quiet\">{}.</span> {}</h3>\n<p class=\"line\">{} "
       "<span "
       "class=\"quiet\">user {}</span></p>\n<div class=\"split\"><div><h4>History, oldest "
-      "first</h4>{}</div><div><h4>Score</h4>{}</div></div>\n",
+      "first</h4>{}</div><div><h4>Probability of a click, mean over seeds</h4>{}</div></div>\n",
       number, escape_html(row.target), label_badge(row.label), escape_html(row.user),
       history_html(row.history), score_list(data, row));
   if (row.examples.empty()) {
@@ -167,10 +167,13 @@ void add_similarity_section(Page& page, const ReportData& data) {
 
 void add_rows_section(Page& page, const ReportData& data) {
   if (data.rows.empty()) return;
+  const std::string writer =
+      data.reasoner.empty() ? ""
+                            : fmt::format(" Chains of thought were written by: {}.", data.reasoner);
   page.open_section("rows", "Test rows, looked at",
                     fmt::format("{} rows of the test split with the score of each variant and the "
-                                "examples they were given. Chains of thought were written by: {}.",
-                                data.rows.size(), data.reasoner));
+                                "examples that were retrieved for them.{}",
+                                data.rows.size(), writer));
   for (size_t index = 0; index < data.rows.size(); ++index)
     page.body += row_html(data, data.rows[index], index + 1);
   page.close_section();

@@ -77,11 +77,8 @@ size_t best_variant(const ReportData& data, size_t metric) {
 
 std::string result_table(const ReportData& data) {
   std::string html =
-      "<div class=\"scroll\" tabindex=\"0\"><table class=\"results\"><caption>Test split: mean "
-      "over "
-      "seeds ± sample standard deviation";
-  if (!data.interval_name.empty()) html += "; below it, " + escape_html(data.interval_name);
-  html += "</caption><thead><tr><th scope=\"col\">Variant</th>";
+      "<div class=\"scroll\" tabindex=\"0\"><table class=\"results\"><caption>Metrics on the test "
+      "split</caption><thead><tr><th scope=\"col\">Variant</th>";
   for (const MetricInfo& metric : data.metrics) {
     html += fmt::format(
         "<th scope=\"col\">{} <span class=\"dir\" title=\"{} is better\">{}</span></th>",
@@ -102,7 +99,9 @@ std::string result_table(const ReportData& data) {
                           best_variant(data, metric) == index);
     html += fmt::format("<td class=\"words\">{}</td></tr>\n", verdict_badge(data, index, 0));
   }
-  return html + "</tbody></table></div>\n";
+  html += "</tbody></table></div>\n<p class=\"small\">Mean over seeds ± sample standard deviation";
+  if (!data.interval_name.empty()) html += "; below it, the " + escape_html(data.interval_name);
+  return html + ". The best mean of each metric is bold.</p>\n";
 }
 
 // Every metric by seed, with its own test.
@@ -209,23 +208,41 @@ Chart curve_chart(const ReportData& data, const std::string& id, const std::stri
   return chart;
 }
 
+std::string lower_first(std::string text) {
+  if (text.size() > 1 && text[1] >= 'a' && text[1] <= 'z')
+    text.replace(0, 1, to_lower(text.substr(0, 1)));
+  return text;
+}
+
+// The buckets between the first and the last one that have rows.
+std::pair<size_t, size_t> filled_buckets(const Slice& slice) {
+  size_t begin = 0, end = slice.rows.size();
+  while (begin < end && slice.rows[begin] == 0)
+    ++begin;
+  while (end > begin && slice.rows[end - 1] == 0)
+    --end;
+  return {begin, end};
+}
+
 Chart slice_chart(const ReportData& data, const Slice& slice, size_t index) {
   Chart chart;
   chart.id = fmt::format("chart-slice-{}", index);
-  chart.title = "AUC by " + slice.title;
-  chart.summary = slice.meaning;
+  chart.title = "AUC by " + lower_first(slice.title);
+  chart.summary = "One line per variant over " + slice.meaning + ".";
   chart.x_title = slice.meaning;
   chart.y_title = "AUC";
   chart.x_note_title = "rows";
-  for (size_t bucket = 0; bucket < slice.buckets.size(); ++bucket) {
-    chart.x.push_back(slice.buckets[bucket] + "\n" + with_commas(slice.rows[bucket]));
+  const auto [begin, end] = filled_buckets(slice);
+  for (size_t bucket = begin; bucket < end; ++bucket) {
+    chart.x.push_back(slice.buckets[bucket]);
     chart.x_note.push_back(with_commas(slice.rows[bucket]));
   }
   for (const SliceSeries& entry : slice.series) {
     chart.series.push_back({.name = entry.variant,
                             .group = entry.variant,
                             .color = series_color(variant_index(data, entry.variant)),
-                            .values = entry.values});
+                            .values = {entry.values.begin() + static_cast<std::ptrdiff_t>(begin),
+                                       entry.values.begin() + static_cast<std::ptrdiff_t>(end)}});
   }
   return chart;
 }

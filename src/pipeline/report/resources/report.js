@@ -56,7 +56,11 @@
         },
         tooltip: {
           callbacks: {
-            title: items => items.length ? String(items[0].label).replace(",", ": ") : "",
+            title: items => {
+              if (!items.length) return "";
+              const index = items[0].dataIndex, note = spec.xNote[index];
+              return `${spec.xTitle}: ${spec.x[index]}` + (note ? ` (${note} rows)` : "");
+            },
             label: item => ` ${item.dataset.label}: ${text(spec, item.parsed.y)}`,
           },
         },
@@ -88,7 +92,7 @@
     };
     options.scales.y.ticks.callback = ticks(spec);
     options.scales.y.grace = filled ? 0 : "4%";
-    return { type: "line", data: { labels: spec.x.map(x => x.includes("\n") ? x.split("\n") : x), datasets },
+    return { type: "line", data: { labels: spec.x.map((x, i) => spec.xNote.length ? [x, spec.xNote[i]] : x), datasets },
              options, plugins: [roomyLegend] };
   }
 
