@@ -52,7 +52,7 @@ void save_run(models::TrainableCtr& model, const RunState& state, const std::str
 }
 
 std::optional<RunState> load_run(models::TrainableCtr& model, const std::string& fingerprint,
-                                 const std::filesystem::path& path) {
+                                 int64_t most_epochs, const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return std::nullopt;
   const SafetensorsReader reader(path);
   check_format(reader);
@@ -66,6 +66,7 @@ std::optional<RunState> load_run(models::TrainableCtr& model, const std::string&
                    .steps = run.at("steps"),
                    .best_epoch = run.at("best_epoch"),
                    .lines = run.at("lines")};
+    if (state.epoch > most_epochs) return std::nullopt;
     model.load_state(reader);
     model.load_optimizer_state(reader);
     return state;

@@ -31,9 +31,9 @@ void load_weights(models::TrainableCtr& model, const std::filesystem::path& path
 
 void save_run(models::TrainableCtr& model, const RunState& state, const std::string& fingerprint,
               const std::filesystem::path& path);
-// Loads weights, optimiser and state if the file exists and has this fingerprint; otherwise nothing
-// is touched. Throws InputError if the file is damaged.
+// Loads weights, optimiser and state if the file exists, has this fingerprint and is not beyond
+// `most_epochs`; otherwise nothing is touched. Throws InputError if the file is damaged.
 std::optional<RunState> load_run(models::TrainableCtr& model, const std::string& fingerprint,
-                                 const std::filesystem::path& path);
+                                 int64_t most_epochs, const std::filesystem::path& path);
 
 }  // namespace llmcf::train

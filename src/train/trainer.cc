@@ -57,13 +57,14 @@ models::TrainableCtr make_model(const TrainTask& task, const nn::OptimizerOption
   return {task.features->spec(), task.model, optimizer, frozen, static_cast<uint64_t>(seed)};
 }
 
-// What decides the result, apart from the thread count.
+// What decides the course of a run, apart from the thread count. A higher number of epochs only
+// makes it longer.
 std::string run_fingerprint(const TrainTask& task, const TrainOptions& options) {
   const nn::OptimizerOptions& optimizer = options.optimizer;
   Hasher hasher;
   hasher.add_field(task.fingerprint);
-  hasher.add_field(fmt::format("{} {} {} {} {}", options.epochs, options.patience,
-                               options.batch_size, options.max_rows, options.seed));
+  hasher.add_field(fmt::format("{} {} {} {}", options.patience, options.batch_size,
+                               options.max_rows, options.seed));
   hasher.add_field(fmt::format("{} {} {} {} {} {}", optimizer.kind, optimizer.learning_rate,
                                optimizer.weight_decay, optimizer.beta1, optimizer.beta2,
                                optimizer.epsilon));
@@ -127,13 +128,12 @@ class Run {
  private:
   RunState resumed_state() {
     std::filesystem::create_directories(task_.directory);
-    if (options_.resume) {
-      if (auto state = load_run(model_, fingerprint_, task_.directory / "last.safetensors")) {
-        log::info("{}: continuing after epoch {}", task_.name, state->epoch);
-        return *state;
-      }
-    }
-    return {};
+    if (!options_.resume) return {};
+    const auto file = task_.directory / "last.safetensors";
+    const std::optional<RunState> state = load_run(model_, fingerprint_, options_.epochs, file);
+    if (!state) return {};
+    log::info("{}: continuing after epoch {}", task_.name, state->epoch);
+    return *state;
   }
 
   bool is_done() const {

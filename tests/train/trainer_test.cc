@@ -155,6 +155,20 @@ TEST(Trainer, ContinuesAfterAnEpochAsIfNothingHappened) {
   }
 }
 
+TEST(Trainer, GoesOnWhenMoreEpochsAreAsked) {
+  const TemporaryDirectory whole, parts;
+  Setup setup("none");
+  TrainOptions options = quick_options();
+  train(setup.task(whole.path()), options);
+  options.epochs = 2;
+  train(setup.task(parts.path()), options);
+  options.epochs = 4;
+  train(setup.task(parts.path()), options);
+  expect_same_results(whole.path(), parts.path());
+  options.epochs = 2;  // fewer: the longer run is of no use
+  EXPECT_EQ(train(setup.task(parts.path()), options).epochs.size(), 2U);
+}
+
 TEST(Trainer, GivesTheResultAgainWhenFinished) {
   const TemporaryDirectory directory;
   Setup setup("none");
