@@ -21,6 +21,7 @@
 #include "core/threads.h"
 #include "retrieval/assign.h"
 #include "retrieval/kernels.h"
+#include "retrieval/searcher.h"
 
 namespace llmcf {
 namespace {
@@ -140,13 +141,19 @@ void run() {
     bench::report("retrieve.history_mean", static_cast<double>(r.user.size()) / seconds,
                   "vectors/s");
   }
+  if (bench::wanted("retrieve.search")) {
+    const retrieval::Searcher searcher(pool, texts, lookup, {});
+    const std::vector<float> history(shop.text.begin() + kWidth, shop.text.begin() + 2 * kWidth);
+    std::vector<int32_t> candidates(100);
+    std::iota(candidates.begin(), candidates.end(), 1);
+    const retrieval::Request request{.time = int64_t{1} << 40, .history = history};
+    const double seconds = bench::median_seconds(20, [&] { searcher.search(request, candidates); });
+    bench::report("retrieve.search", seconds * 1e3, "ms");
+  }
   if (!bench::wanted("retrieve.assign")) return;
   retrieval::AssignCost cost;
-  retrieval::AssignTuning tuning;
-  if (const char* text = std::getenv("BLOCK")) tuning.block_columns = std::atoll(text);
-  if (const char* text = std::getenv("TABLE")) tuning.table_bytes = std::atoll(text) << 20;
   const double seconds =
-      bench::seconds([&] { retrieval::assign(pool, queries, texts, lookup, {}, tuning, &cost); });
+      bench::seconds([&] { retrieval::assign(pool, queries, texts, lookup, {}, {}, &cost); });
   const double memory = bench::peak_memory_mib();
   bench::report("retrieve.assign", static_cast<double>(r.user.size()) / seconds, "queries/s");
   bench::report("retrieve.assign.seconds", seconds, "s", "60");
