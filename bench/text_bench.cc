@@ -63,6 +63,7 @@ void lsa() {
   std::fprintf(stderr, "text.lsa: %d threads, %lld features, peak memory %.0f MiB\n",
                llmcf::thread_count(), static_cast<long long>(fitted[0].features()),
                llmcf::bench::peak_memory_mib());
+  if (!wanted("text.lsa.encode")) return;
   std::vector<float> out(texts.size() * 256);
   const double encode = llmcf::bench::median_seconds(3, [&] { fitted[0].encode(views, out); });
   report("text.lsa.encode", kTexts / encode, "texts/s");

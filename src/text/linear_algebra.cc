@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <new>
 
 #include <Eigen/Eigenvalues>
 #include <cblas.h>
+#include <omp.h>
 
 #include "core/random.h"
 #include "core/threads.h"
@@ -16,13 +19,26 @@ namespace {
 
 constexpr int64_t kBlockRows = 2048;
 
-// OpenBLAS runs on the calling thread only: the blocks are already spread over threads.
+// OpenBLAS runs on the calling thread only, for the blocks are already spread over threads. An
+// OpenMP build asks the calling thread's own setting, others the process's: one object per thread
+// that calls, and one around them all.
 class SingleThreadedBlas {
  public:
-  SingleThreadedBlas() : before_(openblas_get_num_threads()) { openblas_set_num_threads(1); }
-  ~SingleThreadedBlas() { openblas_set_num_threads(before_); }
+  SingleThreadedBlas() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~SingleThreadedBlas() { omp_set_num_threads(before_); }
   SingleThreadedBlas(const SingleThreadedBlas&) = delete;
   SingleThreadedBlas& operator=(const SingleThreadedBlas&) = delete;
+
+ private:
+  int before_;
+};
+
+class SingleThreadedProcess {
+ public:
+  SingleThreadedProcess() : before_(openblas_get_num_threads()) { openblas_set_num_threads(1); }
+  ~SingleThreadedProcess() { openblas_set_num_threads(before_); }
+  SingleThreadedProcess(const SingleThreadedProcess&) = delete;
+  SingleThreadedProcess& operator=(const SingleThreadedProcess&) = delete;
 
  private:
   int before_;
@@ -41,6 +57,7 @@ Square gram(std::span<const float> dense, int64_t width) {
   for (int64_t first = 0; first < blocks; first += kAtOnce) {
     const int64_t many = std::min(kAtOnce, blocks - first);
     parallel_chunks(many, 1, [&](int64_t block, int64_t, int) {
+      const SingleThreadedBlas scope;
       const int64_t begin = (first + block) * kBlockRows;
       const int64_t count = std::min(kBlockRows, rows - begin);
       cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, static_cast<int>(width),
@@ -66,6 +83,7 @@ std::vector<float> times(std::span<const float> dense, int64_t width, const Squa
       right.cast<float>();
   std::vector<float> out(static_cast<size_t>(rows * out_width));
   parallel_chunks(rows, kBlockRows, [&](int64_t begin, int64_t end, int) {
+    const SingleThreadedBlas scope;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(end - begin),
                 static_cast<int>(out_width), static_cast<int>(width), 1.0F,
                 dense.data() + begin * width, static_cast<int>(width), factor.data(),
@@ -123,6 +141,19 @@ void fix_signs(std::vector<float>& basis, int64_t width) {
     if (largest[at % static_cast<size_t>(width)] < 0.0F) basis[at] = -basis[at];
 }
 
+// Columns [first, first + kTileWidth) of dense [rows, width] as rows of kTileWidth, zero beyond.
+void copy_tile(std::span<const float> dense, int64_t width, int64_t first, float* tile) {
+  const int64_t rows = static_cast<int64_t>(dense.size()) / width;
+  const int64_t count = std::min(kTileWidth, width - first);
+  parallel_for(rows, kBlockRows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* to = tile + row * kTileWidth;
+      std::copy_n(dense.data() + row * width + first, count, to);
+      std::fill(to + count, to + kTileWidth, 0.0F);
+    }
+  });
+}
+
 }  // namespace
 
 SparseMatrix SparseMatrix::transposed() const {
@@ -146,23 +177,32 @@ SparseMatrix SparseMatrix::transposed() const {
   return result;
 }
 
+// Tile by tile, so that the dense rows at hand stay in the cache.
 std::vector<float> multiply(const SparseMatrix& sparse, std::span<const float> dense,
                             int64_t width) {
+  constexpr int64_t kRowsAtOnce = 512;
+  constexpr std::align_val_t kCacheLine{64};
+  const auto release = [=](float* memory) { operator delete[](memory, kCacheLine); };
+  const auto cells = static_cast<size_t>(sparse.columns * kTileWidth);
+  const std::unique_ptr<float[], decltype(release)> tile(new (kCacheLine) float[cells], release);
   std::vector<float> out(static_cast<size_t>(sparse.rows() * width));
-  constexpr int64_t kRowsAtOnce = 256;
-  parallel_chunks(sparse.rows(), kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t first = sparse.offsets[static_cast<size_t>(row)];
-      const int64_t last = sparse.offsets[static_cast<size_t>(row) + 1];
-      accumulate_rows(sparse.entries.data() + first, last - first, dense.data(), width,
-                      out.data() + row * width);
-    }
-  });
+  for (int64_t first = 0; first < width; first += kTileWidth) {
+    const int64_t count = std::min(kTileWidth, width - first);
+    copy_tile(dense, width, first, tile.get());
+    parallel_chunks(sparse.rows(), kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
+      thread_local std::vector<float> result(static_cast<size_t>(kRowsAtOnce * kTileWidth));
+      accumulate_tile(sparse.entries.data(), sparse.offsets.data() + begin, end - begin, tile.get(),
+                      result.data(), kTileWidth);
+      for (int64_t row = begin; row < end; ++row)
+        std::copy_n(result.data() + (row - begin) * kTileWidth, count,
+                    out.data() + row * width + first);
+    });
+  }
   return out;
 }
 
 Svd truncated_svd(const SparseMatrix& matrix, const SvdOptions& options) {
-  const SingleThreadedBlas scope;
+  const SingleThreadedProcess scope;
   const SparseMatrix transposed = matrix.transposed();
   int64_t width = std::min({options.width + options.oversampling, matrix.columns, matrix.rows()});
   std::vector<float> basis =  // [columns, width], orthonormal

@@ -39,7 +39,7 @@ struct LsaOptions {
   int64_t longest_ngram = 4;
   double ngram_share = 0.5;         // of a text's squared length
   int64_t max_fit_texts = 200'000;  // a larger corpus is sampled (by content hash) for the fit
-  int64_t iterations = 3;           // of the subspace; more = closer to the exact SVD
+  int64_t iterations = 2;           // of the subspace; more = closer to the exact SVD
   int64_t oversampling = 16;        // additional columns during the iteration
   uint64_t seed = 1;
 
