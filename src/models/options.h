@@ -10,7 +10,7 @@
 //     text_map: [256, 32]         # frozen text [W] -> ... -> token
 //     token_map: [128, 32]        # a sample's parts -> ... -> feature token
 //     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256]}
-//     kar: {shared_experts: 4, specific_experts: 3, map: [128, 16], dropout: 0.1}
+//     kar: {shared_experts: 4, specific_experts: 3, map: [128, embed_dim / 2], dropout: 0.1}
 //     distillation: {weight: 0.0, temperature: 1.0}
 //     init: default               # default | xavier: what the backbone asks for when absent
 //     linear_bias: trained        # trained (strict) | fixed (paper)
@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,10 +76,10 @@ struct ModelOptions {
   std::string init;  // "" = the backbone's own, "default", "xavier"
 
   // Protocol switches. Defaults are protocol strict.
-  bool trains_linear_bias = true;        // false: a fixed random constant
-  bool loss_on_probabilities = false;    // true: on float32 probabilities, log clamped at -100
-  bool decays_padding = false;           // true: row 0 may hold values and is decayed
-  double fixed_linear_bias_value = 0.0;  // set by tests; 0 = drawn from N(0, 1) by the seed
+  bool trains_linear_bias = true;          // false: a fixed random constant
+  bool loss_on_probabilities = false;      // true: on float32 probabilities, log clamped at -100
+  bool decays_padding = false;             // true: row 0 may hold values and is decayed
+  std::optional<float> fixed_linear_bias;  // the fixed one; empty = drawn from N(0, 1) by the seed
 
   // `config` is section `model`; `protocol` ("strict" or "paper") sets the switches' defaults.
   // Unknown keys, also below the backbone's name, are errors. Throws InputError.

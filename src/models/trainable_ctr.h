@@ -67,6 +67,10 @@ class TrainableCtr {
   StepLosses evaluate_loss(const Batch& batch);
   Prediction predict(const Batch& batch);
 
+  // Brings every embedding row up to date. Optional: predict() does it for the rows it reads, but
+  // once before an evaluation is cheaper than row by row.
+  void flush();
+
   int64_t steps() const;  // updates made so far
   int64_t parameters() const;
   double learning_rate() const;

@@ -29,15 +29,11 @@ AttentionShape shape_of(const torch::Tensor& qkv, int64_t heads, int64_t first, 
           .stride = stride};
 }
 
-const int32_t* as_pointer(int64_t address) {
-  return reinterpret_cast<const int32_t*>(address);  // NOLINT: an IValue holds no pointers
-}
-
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context,
-                               const torch::Tensor& input, int64_t masked, int64_t heads,
-                               int64_t first, int64_t stride) {
+                               const torch::Tensor& input, const torch::Tensor& masked,
+                               int64_t heads, int64_t first, int64_t stride) {
     const torch::Tensor qkv = input.contiguous();
     const AttentionShape shape = shape_of(qkv, heads, first, stride);
     const kernels::RotaryTable rotary(shape.tokens, shape.head_dim);
@@ -46,15 +42,14 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const torch::Tensor weights = at::empty({B, heads, P, T}, qkv.options());
     const auto* from = qkv.data_ptr<float>();
     auto *to = output.data_ptr<float>(), *kept = weights.data_ptr<float>();
-    const int32_t* start = as_pointer(masked);
+    const int32_t* start = masked.data_ptr<int32_t>();
     at::parallel_for(0, B, kSequences, [&](int64_t begin, int64_t end) {
       std::vector<float> scratch(static_cast<size_t>(2 * T * d));
       for (int64_t b = begin; b < end; ++b)
         kernels::attention(shape, rotary, start[b], from + b * T * 3 * d, to + b * P * d,
                            kept + b * heads * P * T, scratch.data());
     });
-    context->save_for_backward({qkv, weights});
-    context->saved_data["masked"] = masked;
+    context->save_for_backward({qkv, weights, masked});
     context->saved_data["heads"] = heads;
     context->saved_data["first"] = first;
     context->saved_data["stride"] = stride;
@@ -74,7 +69,7 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const auto *from = qkv.data_ptr<float>(), *dy = up.data_ptr<float>();
     const auto* kept = weights.data_ptr<float>();
     auto* to = down.data_ptr<float>();
-    const int32_t* start = as_pointer(context->saved_data["masked"].toInt());
+    const int32_t* start = saved[2].data_ptr<int32_t>();
     at::parallel_for(0, B, kSequences, [&](int64_t begin, int64_t end) {
       std::vector<float> scratch(static_cast<size_t>(5 * T * d));
       for (int64_t b = begin; b < end; ++b)
@@ -126,11 +121,10 @@ torch::nn::Linear unbiased(int64_t in, int64_t out) {
 
 }  // namespace
 
-torch::Tensor causal_attention(const torch::Tensor& qkv, const std::vector<int32_t>& masked,
-                               int64_t heads, Positions positions) {
-  LLMCF_ASSERT(static_cast<int64_t>(masked.size()) == qkv.size(0));
-  const auto address = reinterpret_cast<int64_t>(masked.data());  // NOLINT: see as_pointer
-  return AttentionFunction::apply(qkv, address, heads, positions.first, positions.stride);
+torch::Tensor causal_attention(const torch::Tensor& qkv, const torch::Tensor& masked, int64_t heads,
+                               Positions positions) {
+  LLMCF_ASSERT(masked.numel() == qkv.size(0) && masked.is_contiguous());
+  return AttentionFunction::apply(qkv, masked, heads, positions.first, positions.stride);
 }
 
 torch::Tensor swiglu(const torch::Tensor& ab) {
@@ -154,7 +148,7 @@ CausalBlockImpl::CausalBlockImpl(const BlockOptions& opts) : options(opts) {
   w3 = register_module("w3", unbiased(d, options.hidden));
 }
 
-torch::Tensor CausalBlockImpl::forward(const torch::Tensor& h, const std::vector<int32_t>& masked,
+torch::Tensor CausalBlockImpl::forward(const torch::Tensor& h, const torch::Tensor& masked,
                                        Positions positions) {
   const int64_t B = h.size(0), T = h.size(1), d = h.size(2);
   const torch::Tensor weight = at::cat({wq->weight, wk->weight, wv->weight});  // [3d, d]

@@ -6,8 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <vector>
 
 #include <torch/nn/module.h>
 #include <torch/nn/modules/linear.h>
@@ -25,10 +23,9 @@ struct Positions {
 };
 
 // qkv [B, T, 3d] -> [B, P, d]. Sequence b begins with masked[b] tokens that nobody sees; their
-// outputs are zeros. REQUIRES: masked [B], masked[b] < T, and `masked` alive until the backward
-// pass.
-torch::Tensor causal_attention(const torch::Tensor& qkv, const std::vector<int32_t>& masked,
-                               int64_t heads, Positions positions = {});
+// outputs are zeros. `masked` is int32 [B]; REQUIRES: masked[b] < T.
+torch::Tensor causal_attention(const torch::Tensor& qkv, const torch::Tensor& masked, int64_t heads,
+                               Positions positions = {});
 
 // [N, 2h] -> silu(first half) * second half, [N, h]
 torch::Tensor swiglu(const torch::Tensor& ab);
@@ -46,7 +43,7 @@ class CausalBlockImpl : public torch::nn::Module {
   explicit CausalBlockImpl(const BlockOptions& options);
 
   // h [B, T, d] -> [B, P, d]
-  torch::Tensor forward(const torch::Tensor& h, const std::vector<int32_t>& masked,
+  torch::Tensor forward(const torch::Tensor& h, const torch::Tensor& masked,
                         Positions positions = {});
 
   BlockOptions options;

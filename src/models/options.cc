@@ -1,0 +1,129 @@
+#include "models/options.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "models/model.h"
+
+namespace llmcf::models {
+
+namespace {
+
+struct ContextName {
+  ContextKind kind;
+  const char* name;
+};
+
+constexpr ContextName kContexts[] = {{ContextKind::kNone, "none"},
+                                     {ContextKind::kText, "text"},
+                                     {ContextKind::kConcat, "concat"},
+                                     {ContextKind::kIct, "ict"},
+                                     {ContextKind::kIctWithoutCot, "ict_wocot"},
+                                     {ContextKind::kMean, "mean"},
+                                     {ContextKind::kKar, "kar"}};
+
+ContextKind read_context(const Config& config) {
+  std::vector<std::string> names;
+  for (const ContextName& context : kContexts)
+    names.emplace_back(context.name);
+  const std::string name = config.get_choice("context", "none", names);
+  const auto* found = std::find_if(std::begin(kContexts), std::end(kContexts),
+                                   [&](const ContextName& c) { return name == c.name; });
+  return found->kind;
+}
+
+std::vector<int64_t> read_widths(const Config& config, const std::string& key,
+                                 const std::vector<int64_t>& fallback, bool may_be_empty = false) {
+  const auto widths = config.get<std::vector<int64_t>>(key, fallback);
+  if (widths.empty() && !may_be_empty) config.fail(key, "needs at least one width");
+  for (const int64_t width : widths)
+    if (width < 1) config.fail(key, fmt::format("a width is positive, got {}", width));
+  return widths;
+}
+
+void read_ict(const Config& config, ModelOptions& options) {
+  options.ict_layers = config.get_int("layers", options.ict_layers, 1, 64);
+  options.ict_heads = config.get_int("heads", options.ict_heads, 1, 1024);
+  options.ict_hidden = config.get_int("hidden", options.ict_hidden, 0, 1 << 20);
+  options.reconstruction_weight =
+      config.get_number("reconstruction_weight", options.reconstruction_weight, 0.0, 1e6);
+  options.reconstruction_map =
+      read_widths(config, "reconstruction_map", options.reconstruction_map, true);
+  if (options.token_map.back() % (2 * options.ict_heads) != 0)
+    config.fail("heads", fmt::format("the token width {} is not a multiple of 2 x {} heads",
+                                     options.token_map.back(), options.ict_heads));
+  config.finish();
+}
+
+void read_kar(const Config& config, ModelOptions& options) {
+  options.kar_shared_experts = config.get_int("shared_experts", options.kar_shared_experts, 0, 256);
+  options.kar_specific_experts =
+      config.get_int("specific_experts", options.kar_specific_experts, 1, 256);
+  options.kar_map = read_widths(config, "map", {128, std::max<int64_t>(1, options.embed_dim / 2)});
+  options.kar_dropout = config.get_number("dropout", options.kar_dropout, 0.0, 0.99);
+  config.finish();
+}
+
+void read_protocol(const Config& config, bool paper, ModelOptions& options) {
+  options.trains_linear_bias = config.get_choice("linear_bias", paper ? "fixed" : "trained",
+                                                 {"trained", "fixed"}) == "trained";
+  options.loss_on_probabilities = config.get_choice("loss", paper ? "probabilities" : "logits",
+                                                    {"logits", "probabilities"}) == "probabilities";
+  options.decays_padding =
+      config.get_choice("padding", paper ? "decayed" : "zero", {"zero", "decayed"}) == "decayed";
+}
+
+}  // namespace
+
+std::string_view context_name(ContextKind kind) {
+  for (const ContextName& context : kContexts)
+    if (context.kind == kind) return context.name;
+  return "unknown";
+}
+
+bool uses_examples(ContextKind kind) {
+  return kind == ContextKind::kIct || kind == ContextKind::kIctWithoutCot ||
+         kind == ContextKind::kMean || kind == ContextKind::kConcat;
+}
+
+bool uses_text(ContextKind kind) {
+  return kind == ContextKind::kText || kind == ContextKind::kIct ||
+         kind == ContextKind::kIctWithoutCot || kind == ContextKind::kMean;
+}
+
+bool uses_cot(ContextKind kind) {
+  return kind == ContextKind::kIct || kind == ContextKind::kMean || kind == ContextKind::kConcat;
+}
+
+ModelOptions ModelOptions::from(const Config& config, const std::string& protocol) {
+  if (protocol != "strict" && protocol != "paper")
+    throw Error(unknown_name("protocol", protocol, {"strict", "paper"}));
+  ModelOptions options;
+  options.backbone = config.get_choice("backbone", options.backbone, backbone_names());
+  options.embed_dim = config.get_int("embed_dim", options.embed_dim, 1, 65536);
+  options.mlp = read_widths(config, "mlp", options.mlp);
+  options.dropout = config.get_number("dropout", options.dropout, 0.0, 0.99);
+  options.backbone_options = config.section(options.backbone);
+  ctr_model(options.backbone).check(options.backbone_options);
+  options.context = read_context(config);
+  options.text_map = read_widths(config, "text_map", options.text_map);
+  options.token_map = read_widths(config, "token_map", options.token_map);
+  if (options.text_map.back() != options.token_map.back())
+    config.fail("token_map", fmt::format("tokens are {} wide here and {} wide in text_map",
+                                         options.token_map.back(), options.text_map.back()));
+  read_ict(config.section("ict"), options);
+  read_kar(config.section("kar"), options);
+  const Config distillation = config.section("distillation");
+  options.distillation_weight = distillation.get_number("weight", 0.0, 0.0, 1e6);
+  options.distillation_temperature = distillation.get_number("temperature", 1.0, 1e-3, 1e3);
+  distillation.finish();
+  if (config.has("init"))
+    options.init = config.get_choice("init", "default", {"default", "xavier"});
+  read_protocol(config, protocol == "paper", options);
+  config.finish();
+  return options;
+}
+
+}  // namespace llmcf::models

@@ -1,0 +1,169 @@
+#include "models/recommender.h"
+
+#include <optional>
+#include <string>
+
+#include <ATen/core/grad_mode.h>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/random.h"
+
+namespace llmcf::models {
+
+namespace {
+
+std::optional<float> fixed_bias(const ModelOptions& options, uint64_t seed) {
+  if (options.trains_linear_bias) return std::nullopt;
+  if (options.fixed_linear_bias) return options.fixed_linear_bias;
+  return static_cast<float>(Random(seed, "init.linear_bias").normal());
+}
+
+BackboneSpec backbone_spec(const FeatureSpec& spec, const ModelOptions& options,
+                           const ContextSource* context, uint64_t seed) {
+  BackboneSpec backbone{.num_fields = spec.num_fields(),
+                        .embed_dim = options.embed_dim,
+                        .context_dim = context == nullptr ? 0 : context->width(),
+                        .roles = {},
+                        .mlp = options.mlp,
+                        .dropout = options.dropout,
+                        .fixed_linear_bias = fixed_bias(options, seed)};
+  for (const FieldSpec& field : spec.fields)
+    backbone.roles.push_back(field.role);
+  return backbone;
+}
+
+nn::InitKind init_kind(const ModelOptions& options, const BackboneNeeds& needs) {
+  if (options.init.empty()) return needs.init;
+  return options.init == "xavier" ? nn::InitKind::kXavier : nn::InitKind::kDefault;
+}
+
+}  // namespace
+
+Recommender::Recommender(const FeatureSpec& spec, const ModelOptions& options,
+                         const FrozenTables& frozen, uint64_t seed)
+    : spec_(spec), options_(options) {
+  const CtrEntry& entry = ctr_model(options.backbone);
+  const nn::InitKind kind = init_kind(options, entry.needs);
+  for (const TableSpec& table : spec.tables) {
+    tables_.push_back(std::make_unique<nn::EmbeddingTable>(
+        table.name, table.rows, options.embed_dim, entry.needs.first_order));
+    tables_.back()->initialise(kind, seed, !options.decays_padding);
+  }
+  context_ = make_context_source(options, spec, frozen);
+  if (context_ != nullptr) register_module("context", context_);
+  backbone_ = register_module(
+      "backbone",
+      entry.make(options.backbone_options, backbone_spec(spec, options, context_.get(), seed)));
+  nn::initialise(*this, kind, seed, "");
+}
+
+// Says what each field pools, in terms of the batch's own arrays.
+void Recommender::describe(const Batch& batch) {
+  if (batch.fields.size() != spec_.fields.size() || batch.tables.size() != spec_.tables.size())
+    throw Error(fmt::format("the batch has {} fields and {} tables, the model {} and {}",
+                            batch.fields.size(), batch.tables.size(), spec_.fields.size(),
+                            spec_.tables.size()));
+  pooled_ = {.queries = batch.queries,
+             .samples = batch.samples,
+             .dim = options_.embed_dim,
+             .fields = {},
+             .frozen_rows = {}};
+  const bool linear = tables_.empty() ? false : tables_.front()->has_first_order();
+  for (size_t f = 0; f < batch.fields.size(); ++f) {
+    const Bag& bag = batch.fields[f];
+    if (static_cast<int64_t>(bag.offsets.size()) != batch.samples + 1)
+      throw Error(fmt::format("field '{}' has {} bags for {} samples", spec_.fields[f].name,
+                              static_cast<int64_t>(bag.offsets.size()) - 1, batch.samples));
+    pooled_.fields.push_back(
+        {.offsets = &bag.offsets,
+         .ids = &bag.ids,
+         .weights = &bag.weights,
+         .table = spec_.fields[f].table,
+         .first_order = linear && spec_.fields[f].role != FieldRole::kHistory});
+  }
+}
+
+void Recommender::gather(const Batch& batch) {
+  slabs_.clear();
+  for (size_t t = 0; t < tables_.size(); ++t) {
+    const std::vector<int32_t>& rows = batch.tables[t].rows;
+    slabs_.push_back({.rows = &rows, .slab = tables_[t]->gather(rows, at::GradMode::is_enabled())});
+    pooled_.frozen_rows.push_back(!rows.empty() && rows.front() == 0 ? 0 : -1);
+  }
+}
+
+RecommenderOutput Recommender::forward(const Batch& batch) {
+  describe(batch);
+  gather(batch);
+  std::vector<torch::Tensor> slabs;
+  for (const nn::SlabGradient& gathered : slabs_)
+    slabs.push_back(gathered.slab);
+  const nn::Pooled pooled =
+      nn::pool(slabs, pooled_, context_ != nullptr && context_->reads_samples());
+  RecommenderOutput output;
+  if (context_ != nullptr) {
+    const ContextOutput made = context_->forward({batch, pooled.samples});
+    output.context = made.context;
+    output.reconstruction = made.reconstruction;
+  }
+  output.logits = backbone_->forward(
+      {.fields = pooled.queries, .first_order = pooled.first_order, .context = output.context});
+  return output;
+}
+
+Losses Recommender::loss(const Batch& batch) {
+  const RecommenderOutput output = forward(batch);
+  return objective({.on_probabilities = options_.loss_on_probabilities,
+                    .distillation_weight = options_.distillation_weight,
+                    .distillation_temperature = options_.distillation_temperature,
+                    .reconstruction_weight = options_.reconstruction_weight},
+                   output.logits, batch.labels, batch.teacher_logits, output.reconstruction);
+}
+
+std::vector<nn::EmbeddingTable*> Recommender::tables() {
+  std::vector<nn::EmbeddingTable*> tables;
+  for (const auto& table : tables_)
+    tables.push_back(table.get());
+  return tables;
+}
+
+std::vector<nn::NamedTensor> Recommender::dense_parameters() {
+  std::vector<nn::NamedTensor> named;
+  for (const auto& entry : named_parameters())
+    named.emplace_back(entry.key(), entry.value());
+  return named;
+}
+
+std::vector<nn::NamedTensor> Recommender::state() {
+  std::vector<nn::NamedTensor> named = dense_parameters();
+  for (const auto& entry : named_buffers())
+    named.emplace_back(entry.key(), entry.value());
+  for (const auto& table : tables_) {
+    named.emplace_back("tables." + table->name(), table->embedding().contiguous());
+    if (table->has_first_order())
+      named.emplace_back("first_order." + table->name(), table->first_order().contiguous());
+  }
+  return named;
+}
+
+void Recommender::load_state(const std::function<void(const nn::NamedTensor&)>& fill) {
+  for (const nn::NamedTensor& entry : state())
+    fill(entry);  // parameters and buffers in place; tables are copies
+  for (const auto& table : tables_) {
+    const torch::Tensor embedding = table->embedding().contiguous();
+    fill({"tables." + table->name(), embedding});
+    table->embedding().copy_(embedding);
+    if (!table->has_first_order()) continue;
+    const torch::Tensor linear = table->first_order().contiguous();
+    fill({"first_order." + table->name(), linear});
+    table->first_order().copy_(linear);
+  }
+}
+
+void Recommender::always_reconstruct(bool on) {
+  if (context_ != nullptr) context_->always_reconstruct(on);
+}
+
+}  // namespace llmcf::models

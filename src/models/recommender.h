@@ -1,0 +1,71 @@
+// A click model put together: embedding tables + context source + backbone + objective.
+//
+// Invariants:
+//  1. Frozen vectors are read, never copied into the state.
+//  2. State names are member names: "tables.<name>", "first_order.<name>", "context.<...>",
+//     "backbone.<...>".
+//  3. Between forward and backward the batch stays alive and no other forward pass runs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include "models/batch.h"
+#include "models/context_source.h"
+#include "models/model.h"
+#include "models/objective.h"
+#include "models/options.h"
+#include "nn/embedding.h"
+#include "nn/optimizer.h"
+
+namespace llmcf::models {
+
+struct RecommenderOutput {
+  torch::Tensor logits;          // [B]
+  torch::Tensor context;         // [B, C], or undefined
+  torch::Tensor reconstruction;  // scalar, or undefined
+};
+
+class Recommender : public torch::nn::Module {
+ public:
+  // Throws Error naming the option or table that does not fit.
+  Recommender(const FeatureSpec& spec, const ModelOptions& options, const FrozenTables& frozen,
+              uint64_t seed);
+
+  // Training or evaluation mode as set by train() and eval(); gradients unless a NoGradGuard says
+  // otherwise.
+  RecommenderOutput forward(const Batch& batch);
+  // The objective of a batch; losses.total.backward() leaves gradients in the parameters and in
+  // slab_gradients().
+  Losses loss(const Batch& batch);
+
+  // One per table, of the last forward pass.
+  const std::vector<nn::SlabGradient>& slab_gradients() const { return slabs_; }
+  std::vector<nn::EmbeddingTable*> tables();
+  std::vector<nn::NamedTensor> dense_parameters();
+  // Parameters, tables and buffers by name, contiguous (tables as copies). Rows must be current.
+  std::vector<nn::NamedTensor> state();
+  // `fill` writes the saved values of a name into the tensor.
+  void load_state(const std::function<void(const nn::NamedTensor&)>& fill);
+  // Computes the reconstruction loss in evaluation mode too.
+  void always_reconstruct(bool on);
+
+ private:
+  void gather(const Batch& batch);
+  void describe(const Batch& batch);
+
+  FeatureSpec spec_;
+  ModelOptions options_;
+  std::vector<std::unique_ptr<nn::EmbeddingTable>> tables_;
+  std::shared_ptr<ContextSource> context_;  // null without a context
+  std::shared_ptr<CtrModel> backbone_;
+  nn::PooledBatch pooled_;  // of the last forward pass
+  std::vector<nn::SlabGradient> slabs_;
+};
+
+}  // namespace llmcf::models
