@@ -20,6 +20,8 @@
 
 namespace llmcf::cot {
 
+class ChatAnswer;
+
 // Per million tokens, in whatever currency the budget is meant.
 struct Price {
   std::string model;
@@ -62,11 +64,17 @@ class EndpointReasoner final : public Reasoner {
   Usage bound(const ReasonRequest& request) const override;
   Usage expected(const ReasonRequest& request) const override;
   bool has_price() const override { return price_.has_value(); }
+  int64_t requests_for(int64_t candidates) const override;
   ReasonOutcome attempt(const ReasonRequest& request,
                         const std::atomic<bool>* cancelled) const override;
 
  private:
   Usage priced(Usage usage) const;
+  void fail_charged(const std::string& reason, const ReasonRequest& request,
+                    ReasonOutcome& outcome) const;
+  void read_refusal(const net::HttpResponse& response, ReasonOutcome& outcome) const;
+  void read_answer(ChatAnswer& answer, const ReasonRequest& request, int64_t n,
+                   ReasonOutcome& outcome) const;
 
   EndpointOptions options_;
   std::optional<Price> price_;

@@ -179,7 +179,7 @@ class Pool {
   void end_request(int64_t ledger, const std::string& status, const Usage& usage,
                    double latency_ms);
   // Stores one job's answers and closes their request, durably. The job is done when it has
-  // `candidates` (of adopt) fresh answers, else pending again.
+  // `candidates` (of adopt) fresh answers; until then it stays claimed.
   void store(std::span<const NewAnswer> answers, int64_t ledger, const Usage& usage,
              double latency_ms);
   // The same for answers without requests, of many jobs, in one transaction.
@@ -187,8 +187,9 @@ class Pool {
 
   // Current answers of the active sample without a verdict, in order of their ids.
   std::vector<std::pair<Answer, JobRow>> unscored(int64_t limit) const;
-  // Forgets the verdicts of current answers (other weights or encoder): they are scored again.
-  void forget_scores();
+  // Forgets all verdicts (other weights or encoder): answers are scored again. `scoring` is what
+  // meta("scoring") says from then on.
+  void forget_scores(const std::string& scoring);
   void set_verdicts(std::span<const Verdict> verdicts);
 
   // --- versions and erasure ---
@@ -228,14 +229,21 @@ class Pool {
   void import_jsonl(const std::filesystem::path& path);
 
  private:
+  void prepare();
+  void adopt_version();
+  void set_state(int64_t job, JobState state, const std::string& reason);
+  void close_request(int64_t ledger, const std::string& status, const Usage& usage,
+                     double latency_ms);
   void insert_answers(std::span<const NewAnswer> answers);
   void settle(int64_t job);
+  void wipe();
+  int64_t version_unlocked() const;
 
   std::filesystem::path path_;
   PoolOptions options_;
   mutable std::mutex guard_;
   mutable Database database_;
-  Source source_;
+  int64_t source_id_ = 0;  // of adopt()
   int64_t candidates_ = 1;
 };
 

@@ -27,8 +27,6 @@ namespace llmcf::cot {
 struct RenderedPrompt {
   std::string system;
   std::string user;
-  // History and target without instructions and decision: what an answer should be relevant to.
-  std::string input;
 };
 
 class Prompt {
@@ -63,6 +61,10 @@ class Prompt {
   Pieces system_;
   Pieces user_;
 };
+
+// History and target as encoders read them, without instructions and decision: what an answer
+// should be relevant to.
+std::string input_text(const Facts& facts);
 
 // Known built-in prompts, name and text.
 const std::vector<std::pair<std::string, std::string>>& builtin_prompts();

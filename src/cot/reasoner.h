@@ -66,6 +66,11 @@ class Reasoner {
   virtual Usage bound(const ReasonRequest& request) const;
   // What it will probably cost, for estimates.
   virtual Usage expected(const ReasonRequest& request) const { return bound(request); }
+  // How many requests it takes to get so many candidates.
+  virtual int64_t requests_for(int64_t candidates) const {
+    (void)candidates;
+    return 1;
+  }
   // False if money cannot be computed because no price is known.
   virtual bool has_price() const { return true; }
 

@@ -39,7 +39,7 @@ struct ScoringOptions {
 
 struct ScoringInput {
   std::string_view text;     // the answer
-  std::string_view input;    // RenderedPrompt::input
+  std::string_view input;    // input_text()
   std::string_view outcome;  // outcome_sentence()
 };
 

@@ -61,6 +61,8 @@ class Statement {
   void run();
   void reset();
 
+  enum class Type { kInteger, kReal, kText, kNull };
+  Type type(int column) const;
   bool is_null(int column) const;
   int64_t integer(int column) const;
   double real(int column) const;
