@@ -12,6 +12,7 @@
 #include "core/random.h"
 #include "core/threads.h"
 #include "text/lsa.h"
+#include "text/model2vec.h"
 
 namespace {
 
@@ -69,10 +70,26 @@ void lsa() {
   report("text.lsa.encode", kTexts / encode, "texts/s");
 }
 
+void model2vec() {
+  const char* shared = std::getenv("LLMCF_SHARED");
+  const std::filesystem::path directory =
+      std::filesystem::path(shared != nullptr ? shared : "../shared") /
+      "data/encoders/model2vec-vocab-quantized";
+  if (!std::filesystem::exists(directory)) return;
+  const llmcf::text::Model2Vec model = llmcf::text::Model2Vec::load(directory);
+  constexpr int64_t kTexts = 20'000;
+  const std::vector<std::string> texts = catalogue(kTexts);
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  std::vector<float> out(texts.size() * static_cast<size_t>(model.dim()));
+  const double encode = llmcf::bench::median_seconds(3, [&] { model.encode(views, out); });
+  report("text.model2vec.encode", kTexts / encode, "texts/s");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   llmcf::bench::init(argc, argv);
   if (wanted("text.lsa")) lsa();
+  if (wanted("text.model2vec")) model2vec();
   return 0;
 }

@@ -110,7 +110,10 @@ class ScriptedServer {
   ScriptedServer& operator=(const ScriptedServer&) = delete;
 
   // Whether python3 is there to run it.
-  static bool available() { return std::system("python3 -c '' >/dev/null 2>&1") == 0; }
+  static bool available() {
+    static const bool found = std::system("command -v python3 >/dev/null 2>&1") == 0;
+    return found;
+  }
 
   int port() const { return port_; }
   // "http://127.0.0.1:PORT", without a slash at the end.
