@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -52,6 +53,10 @@ struct ImportOptions {
   // Keep items of the catalogue that nobody touched (cold items). Always dropped under k_core.
   bool keep_untouched_items = true;
 
+  // Users to leave out, by the input's id (asked once per event; not a key of the section); empty =
+  // none.
+  std::function<bool(std::string_view user)> exclude_user;
+
   static ImportOptions from(const Config& config);
 };
 
@@ -65,6 +70,7 @@ struct ImportSummary {
   int64_t duplicate_events = 0;  // dropped by `deduplicate`
   int64_t duplicate_items = 0;   // later rows of an item the catalogue already held: ignored
   int64_t dropped_by_core = 0;   // events
+  int64_t excluded_events = 0;   // of users to leave out
   int64_t bad_rows = 0;          // skipped
   std::map<std::string, int64_t> bad_rows_by_reason;  // e.g. "bad number": 3
   std::vector<std::string> first_bad_rows;            // "file:line: reason", at most 5

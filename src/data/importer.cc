@@ -193,6 +193,10 @@ void Importer::read_interactions() {
                          table};
   const bool open = options_.items_from_interactions;
   summary_.rows_read = reader.read(cells, [&](const Batch& batch, size_t row) {
+    if (options_.exclude_user && options_.exclude_user(batch.cell(row, cells.user))) {
+      ++summary_.excluded_events;
+      return;
+    }
     const std::string_view name = batch.cell(row, cells.item);
     const auto item = open ? std::optional<int32_t>(items_.insert(name)) : items_.find(name);
     if (!item) {
