@@ -1,3 +1,5 @@
+// Strict YAML over yaml-cpp: what was read is remembered in shared nodes, so that finish() finds
+// the rest.
 #include "core/config.h"
 
 #include <algorithm>

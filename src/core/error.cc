@@ -1,3 +1,4 @@
+// Texts of errors: place first, then reason.
 #include "core/error.h"
 
 #include <fmt/format.h>

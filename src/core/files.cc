@@ -1,3 +1,4 @@
+// POSIX files: whole or absent on disk, mapped for reading.
 #include "core/files.h"
 
 #include <cerrno>

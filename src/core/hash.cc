@@ -1,3 +1,4 @@
+// Content hashes through xxHash.
 #include "core/hash.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Sets up the one logger.
 #include "core/log.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Draws progress on standard error, rarely enough to cost nothing.
 #include "core/progress.h"
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// xoshiro256** and what is drawn from it. Changing any of it changes every seeded result.
 #include "core/random.h"
 
 #include <xxhash.h>

@@ -1,3 +1,4 @@
+// Safetensors files: nothing in a header is believed before it is checked against the file.
 #include "core/safetensors.h"
 
 #include <algorithm>

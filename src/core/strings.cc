@@ -1,3 +1,4 @@
+// Text helpers.
 #include "core/strings.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Data-parallel loops on threads of their own, joined before they return.
 #include "core/threads.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Charts as figures and tables in HTML, and as JSON for the script that draws them.
 #include "pipeline/report/chart.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Numbers as texts.
 #include "pipeline/report/format.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The frame of the HTML page: head, navigation, sections, scripts.
 #include "pipeline/report/page.h"
 
 #include <fmt/format.h>

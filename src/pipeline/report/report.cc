@@ -1,3 +1,4 @@
+// Figures derived from the report's data, and its checks.
 #include "pipeline/report/report.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// One list of fields per struct, visited by a writer and by a reader that knows its path.
 #include "pipeline/report/report_json.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Embeds the page's files with the assembler's .incbin.
 #include "pipeline/report/resources.h"
 
 // Puts the bytes of a file into read-only data, between two symbols.
