@@ -29,9 +29,11 @@ class Unigram final : public TokenModel {
       tokens.push_back(entry.at(0).get<std::string>());
       scores_.push_back(entry.at(1).get<double>());
       least = std::min(least, scores_.back());
-      longest_ = std::max(longest_, tokens.back().size());
-      vocabulary.emplace(tokens.back(), static_cast<int32_t>(tokens.size()) - 1);
+      const auto id = static_cast<int32_t>(tokens.size()) - 1;
+      const bool added = vocabulary.emplace(tokens.back(), id).second;
+      if (added && !tokens.back().empty()) sorted_.emplace_back(tokens.back(), id);
     }
+    std::sort(sorted_.begin(), sorted_.end());
     if (part.contains("unk_id") && !part["unk_id"].is_null()) unknown = part["unk_id"];
     if (unknown >= static_cast<int32_t>(tokens.size()))
       throw Error(fmt::format("model Unigram: unk_id {} is outside the vocabulary", unknown));
@@ -65,30 +67,48 @@ class Unigram final : public TokenModel {
   std::vector<Node> viterbi(std::string_view piece) const {
     std::vector<Node> best(piece.size() + 1);
     best[0].score = 0.0;
-    for (size_t begin = 0; begin < piece.size(); begin += character_bytes(piece[begin])) {
+    for (size_t begin = 0; begin < piece.size();) {
+      const size_t single = std::min(begin + character_bytes(piece[begin]), piece.size());
       const auto offer = [&](size_t end, double score, int32_t id) {
         const double total = best[begin].score + score;
         if (total > best[end].score) best[end] = {total, begin, id};
       };
-      const size_t single = std::min(begin + character_bytes(piece[begin]), piece.size());
       bool found_single = false;
-      for (size_t end = single; end <= std::min(piece.size(), begin + longest_);) {
-        const auto found = vocabulary.find(piece.substr(begin, end - begin));
-        if (found != vocabulary.end()) {
-          offer(end, scores_[static_cast<size_t>(found->second)], found->second);
-          found_single = found_single || end == single;
-        }
-        if (end == piece.size()) break;
-        end = std::min(end + character_bytes(piece[end]), piece.size());
-      }
+      each_prefix(piece.substr(begin), [&](size_t size, int32_t id) {
+        offer(begin + size, scores_[static_cast<size_t>(id)], id);
+        found_single = found_single || begin + size == single;
+      });
       if (!found_single) offer(single, unknown_score_, unknown);
+      begin = single;
     }
     return best;
   }
 
+  // Calls take(size, id) for every token that `text` begins with, shortest first: the range of
+  // sorted tokens that share the prefix shrinks byte by byte.
+  template <typename Take>
+  void each_prefix(std::string_view text, const Take& take) const {
+    auto first = sorted_.begin();
+    auto last = sorted_.end();
+    for (size_t at = 0; at < text.size(); ++at) {
+      const auto byte_of = [at](const Token& token) {
+        return static_cast<unsigned char>(token.first[at]);
+      };
+      const auto byte = static_cast<unsigned char>(text[at]);
+      first = std::partition_point(first, last, [&](const Token& t) { return byte_of(t) < byte; });
+      last = std::partition_point(first, last, [&](const Token& t) { return byte_of(t) <= byte; });
+      if (first == last) return;
+      if (first->first.size() == at + 1) {
+        take(at + 1, first->second);
+        if (++first == last) return;
+      }
+    }
+  }
+
+  using Token = std::pair<std::string, int32_t>;
+  std::vector<Token> sorted_;  // distinct, none empty
   std::vector<double> scores_;
   double unknown_score_ = 0.0;
-  size_t longest_ = 0;  // bytes
 };
 
 // Greedy, longest match first (Wu et al. 2016, as BERT uses it).
