@@ -13,7 +13,7 @@ BlockReader::BlockReader(const Table& table, size_t block_bytes)
       source_(open_bytes(table.path)),
       quoted_(table.syntax == Syntax::kDelimited && table.quoted),
       separator_(table.separator.empty() ? ',' : table.separator.back()),
-      block_bytes_(block_bytes) {}
+      block_bytes_(std::max<size_t>(block_bytes, 8)) {}
 
 void BlockReader::fail(const std::string& reason) const {
   const auto lines = std::count(carry_.begin(), carry_.end(), '\n');
