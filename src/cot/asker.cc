@@ -1,3 +1,4 @@
+// See asker.h: the retry loop around one job.
 #include "cot/asker.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Reads answers of /v1/chat/completions, whole or streamed; other keys than ours are ignored.
 #include "cot/chat_answer.h"
 
 #include <nlohmann/json.hpp>

@@ -1,3 +1,4 @@
+// Requests to /v1/chat/completions and what each kind of answer means.
 #include "cot/endpoint_reasoner.h"
 
 #include <algorithm>

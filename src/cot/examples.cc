@@ -1,3 +1,4 @@
+// Joins the pool with the training rows and writes the file of examples.
 #include "cot/examples.h"
 
 #include <algorithm>

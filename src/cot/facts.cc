@@ -1,3 +1,4 @@
+// Counts how common attribute values and title words are, and looks items up.
 #include "cot/facts.h"
 
 #include <algorithm>

@@ -32,8 +32,8 @@ struct AttributeValues {
 struct ItemFacts {
   std::string_view title;
   std::string_view text;  // what encoders read: title and attributes in one line
-  std::vector<AttributeValues> attributes;
-  std::vector<Value> words;  // distinct title words, in order; no numbers and no stop words
+  std::vector<AttributeValues> attributes{};
+  std::vector<Value> words{};  // distinct title words, in order; no numbers and no stop words
 };
 
 struct Facts {

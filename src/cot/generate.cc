@@ -1,3 +1,4 @@
+// The stage `reason`: workers, batches, scoring as answers come in.
 #include "cot/generate.h"
 
 #include <algorithm>

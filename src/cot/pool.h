@@ -83,9 +83,9 @@ struct Scores {
 struct NewAnswer {
   int64_t job = 0;
   int64_t candidate = 0;
-  std::string text;
-  std::string finish_reason;  // "stop", "length", ...
-  Usage usage;                // its share of the request's
+  std::string text{};
+  std::string finish_reason{};  // "stop", "length", ...
+  Usage usage{};                // its share of the request's
   double latency_ms = 0;
 };
 
@@ -102,9 +102,9 @@ struct Answer : NewAnswer {
 
 struct Verdict {
   int64_t answer = 0;
-  Scores scores;
+  Scores scores{};
   bool accepted = false;
-  std::string reason;
+  std::string reason{};
 };
 
 // The best accepted, current answer of an active job.
@@ -140,8 +140,8 @@ struct PoolStats {
 };
 
 struct PoolOptions {
-  bool read_only = false;          // the file must exist
-  std::function<int64_t()> clock;  // Unix seconds; empty = the system's
+  bool read_only = false;            // the file must exist
+  std::function<int64_t()> clock{};  // Unix seconds; empty = the system's
 };
 
 class Pool {

@@ -111,6 +111,17 @@ void import_lines(const Database& database, const std::filesystem::path& path) {
   if (number == 0) throw InputError(path.string(), 1, "the file is empty");
 }
 
+// A file that ends early may still be valid line by line.
+void check_whole(const Database& database, const std::filesystem::path& path) {
+  Statement statement(database,
+                      "SELECT (SELECT count(*) FROM meta WHERE key = 'format'), (SELECT count(*) "
+                      "FROM versions)");
+  statement.step();
+  const bool whole = statement.integer(0) == 1 && statement.integer(1) > 0;
+  statement.reset();
+  if (!whole) throw InputError(path.string(), 0, "the pool's format or versions are missing");
+}
+
 }  // namespace
 
 void Pool::export_jsonl(const std::filesystem::path& path) const {
@@ -143,6 +154,7 @@ void Pool::import_jsonl(const std::filesystem::path& path) {
   for (auto table = kPoolTables.rbegin(); table != kPoolTables.rend(); ++table)
     database_.exec(fmt::format("DELETE FROM {}", table->name));
   import_lines(database_, path);
+  check_whole(database_, path);
   transaction.commit();
 }
 

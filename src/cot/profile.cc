@@ -1,3 +1,4 @@
+// Counts what a history favours; attribute_alignment() compares a target with it.
 #include "cot/profile.h"
 
 #include <algorithm>

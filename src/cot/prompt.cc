@@ -1,3 +1,4 @@
+// Reads prompt files and fills their slots.
 #include "cot/prompt.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reasoners by name.
 #include "cot/reasoner.h"
 
 #include <algorithm>

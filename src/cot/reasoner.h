@@ -28,9 +28,9 @@ struct ReasonRequest {
 };
 
 struct ReasonAnswer {
-  std::string text;
-  std::string finish_reason;  // "stop", "length", ...; "" if unknown
-  Usage usage;                // its share of the request's
+  std::string text{};
+  std::string finish_reason{};  // "stop", "length", ...; "" if unknown
+  Usage usage{};                // its share of the request's
 };
 
 // What one attempt led to.

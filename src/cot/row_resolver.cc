@@ -1,3 +1,4 @@
+// See row_resolver.h.
 #include "cot/row_resolver.h"
 
 #include "core/error.h"

@@ -1,3 +1,4 @@
+// The four terms of a score; every distinct text of a batch is encoded once.
 #include "cot/scoring.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// See sqlite.h.
 #include "cot/sqlite.h"
 
 #include <fmt/format.h>

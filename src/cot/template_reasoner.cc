@@ -1,3 +1,4 @@
+// Words a profile and its comparison with the target, in the four parts of the paper's prompt.
 #include "cot/template_reasoner.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Neutralises catalogue text: drop what is invisible, compose, replace brackets, silence roles,
+// cut.
 #include "cot/untrusted.h"
 
 #include <algorithm>

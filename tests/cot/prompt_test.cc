@@ -1,3 +1,4 @@
+// Prompt files: slots, errors with file and line, untrusted titles.
 #include "cot/prompt.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// Scores: the cases of tests/cot/cases and the terms one by one.
 #include "cot/scoring.h"
 
 #include <fstream>

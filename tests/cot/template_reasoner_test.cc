@@ -1,3 +1,4 @@
+// Texts and alignment computed from facts.
 #include "cot/template_reasoner.h"
 
 #include <gmock/gmock.h>

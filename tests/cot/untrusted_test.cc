@@ -1,3 +1,4 @@
+// Catalogue text that tries to be more than text.
 #include "cot/untrusted.h"
 
 #include <gtest/gtest.h>
