@@ -1,24 +1,34 @@
-// Retrieval on synthetic data of the size of Amazon Beauty: 22,363 users, 12,101 items, 352,278
-// queries (a positive and a negative per position), 26,283 examples, W = 256, K = 4, protocol
-// strict.
+// Retrieval on synthetic data of the size of Amazon Beauty: 22,363 users, 12,101 items, about
+// 352,000 queries (a positive and a negative per position), 26,000 examples, W = 256, K = 4,
+// protocol strict.
 //
 //   retrieve.assign           queries per second, end to end (history vectors, packing, search,
 //   slots) retrieve.assign.seconds   the same run retrieve.assign.gflops    arithmetic of the
-//   matrix products over the whole run; the limit is what one large OpenBLAS
-//                             product reaches here in the same process
+//   matrix products over the whole run; the limit is what
+//                             one large OpenBLAS product reaches in the same process
 //   retrieve.assign.memory    peak resident memory
+//   retrieve.assign.beauty.*  the same with the histories and times of the real data set (texts are
+//                             synthetic); only where LLMCF_SHARED names the directory that holds it
 //   retrieve.history_mean     history vectors per second, whole histories
 //   retrieve.search           milliseconds for one request with 100 candidates on one thread
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 #include <numeric>
+#include <string>
+#include <vector>
 
 #include <cblas.h>
 
 #include "bench/bench.h"
+#include "core/files.h"
 #include "core/progress.h"
 #include "core/random.h"
 #include "core/threads.h"
+#include "data/dataset.h"
+#include "data/import.h"
+#include "data/rows.h"
 #include "retrieval/assign.h"
 #include "retrieval/kernels.h"
 #include "retrieval/searcher.h"
@@ -44,10 +54,15 @@ struct Columns {
     label.push_back(l);
     time.push_back(t);
   }
+  retrieval::Pool pool() const {
+    return {.user = user, .item = item, .position = position, .label = label, .time = time};
+  }
+  retrieval::Queries queries() const {
+    return {.user = user, .item = item, .position = position, .time = time};
+  }
 };
 
 struct Shop {
-  std::vector<float> text;
   std::vector<std::vector<int32_t>> items;  // by user
   Columns rows;
   Columns pool;
@@ -73,40 +88,37 @@ std::vector<float> make_texts(Random& random) {
   return text;
 }
 
-// Purchases: at least 5 per user, growing in number over ten years, times in days.
-Shop make_shop() {
-  Random random(2023, "bench.retrieval");
-  Shop shop;
-  shop.text = make_texts(random);
-  shop.items.resize(kUsers + 1);
-  int64_t events = 0;
-  for (int64_t user = 1; user <= kUsers; ++user) {
-    const double mean_extra = static_cast<double>(kEvents) / kUsers - 5;
-    const auto count =
-        5 + static_cast<int64_t>(-std::log(1 - random.uniform()) * mean_extra + random.uniform());
-    auto day = static_cast<int64_t>(3650 * std::cbrt(random.uniform()));
-    for (int64_t p = 0; p < count; ++p) {
-      const auto item = static_cast<int32_t>(1 + random.below(kItems));
-      if (p > 0) {
-        const auto negative = static_cast<int32_t>(1 + random.below(kItems));
-        const auto u = static_cast<int32_t>(user);
-        shop.rows.add(u, item, static_cast<int32_t>(p), 1, day * 86400);
-        shop.rows.add(u, negative, static_cast<int32_t>(p), 0, day * 86400);
-        // The last two positions are validation and test.
-        for (size_t row = shop.rows.user.size() - 2; row < shop.rows.user.size() && p < count - 2;
-             ++row)
-          if (random.below(10) == 0)
-            shop.pool.add(u, shop.rows.item[row], static_cast<int32_t>(p), shop.rows.label[row],
-                          day * 86400);
-      }
-      shop.items[static_cast<size_t>(user)].push_back(item);
-      day += static_cast<int64_t>(random.below(60) * random.below(2));
-      ++events;
-    }
+// One in ten of the training rows becomes an example.
+void maybe_example(const Columns& rows, size_t row, Random& random, Columns& pool) {
+  if (random.below(10) != 0) return;
+  pool.add(rows.user[row], rows.item[row], rows.position[row], rows.label[row], rows.time[row]);
+}
+
+// A user's purchases on days of their own: a positive and a negative row for all but the first.
+void add_user(int32_t user, int64_t count, Random& random, Shop& shop) {
+  auto day = static_cast<int64_t>(3650 * std::cbrt(random.uniform()));  // a growing shop
+  for (int64_t p = 0; p < count;
+       ++p, day += static_cast<int64_t>(random.below(60) * random.below(2))) {
+    const auto item = static_cast<int32_t>(1 + random.below(kItems));
+    shop.items[static_cast<size_t>(user)].push_back(item);
+    if (p == 0) continue;
+    const auto negative = static_cast<int32_t>(1 + random.below(kItems));
+    shop.rows.add(user, item, static_cast<int32_t>(p), 1, day * 86400);
+    shop.rows.add(user, negative, static_cast<int32_t>(p), 0, day * 86400);
+    if (p >= count - 2) continue;  // validation and test
+    maybe_example(shop.rows, shop.rows.user.size() - 2, random, shop.pool);
+    maybe_example(shop.rows, shop.rows.user.size() - 1, random, shop.pool);
   }
-  std::fprintf(stderr, "# %lld events, %zu queries, %zu examples, %d threads, %s\n",
-               static_cast<long long>(events), shop.rows.user.size(), shop.pool.user.size(),
-               thread_count(), retrieval::kernels::instruction_set());
+}
+
+Shop make_shop(Random& random) {
+  Shop shop;
+  shop.items.resize(kUsers + 1);
+  const double mean_extra = static_cast<double>(kEvents) / kUsers - 5;
+  for (int32_t user = 1; user <= kUsers; ++user) {
+    const double extra = -std::log(1 - random.uniform()) * mean_extra;
+    add_user(user, 5 + static_cast<int64_t>(extra + random.uniform()), random, shop);
+  }
   return shop;
 }
 
@@ -122,44 +134,103 @@ double sgemm_peak() {
   return 2.0 * kSize * kSize * kSize / seconds / 1e9;
 }
 
-void run() {
-  const Shop shop = make_shop();
-  const Columns& r = shop.rows;
-  const Columns& p = shop.pool;
-  const retrieval::Texts texts{.item_text = shop.text, .width = kWidth};
-  const retrieval::HistoryLookup lookup = [&](int32_t user, int32_t position) {
-    return std::span(shop.items[static_cast<size_t>(user)]).first(static_cast<size_t>(position));
-  };
-  const retrieval::Pool pool{
-      .user = p.user, .item = p.item, .position = p.position, .label = p.label, .time = p.time};
-  const retrieval::Queries queries{
-      .user = r.user, .item = r.item, .position = r.position, .time = r.time};
-  if (bench::wanted("retrieve.history_mean")) {
-    std::vector<float> out(r.user.size() * kWidth);
-    const double seconds = bench::median_seconds(
-        3, [&] { retrieval::history_mean(lookup, texts, r.user, r.position, 0, out); });
-    bench::report("retrieve.history_mean", static_cast<double>(r.user.size()) / seconds,
-                  "vectors/s");
-  }
-  if (bench::wanted("retrieve.search")) {
-    const retrieval::Searcher searcher(pool, texts, lookup, {});
-    const std::vector<float> history(shop.text.begin() + kWidth, shop.text.begin() + 2 * kWidth);
-    std::vector<int32_t> candidates(100);
-    std::iota(candidates.begin(), candidates.end(), 1);
-    const retrieval::Request request{.time = int64_t{1} << 40, .history = history};
-    const double seconds = bench::median_seconds(20, [&] { searcher.search(request, candidates); });
-    bench::report("retrieve.search", seconds * 1e3, "ms");
-  }
-  if (!bench::wanted("retrieve.assign")) return;
+// What assign() reads.
+struct Problem {
+  retrieval::Pool pool;
+  std::vector<retrieval::Queries> parts;
+  retrieval::Texts texts;
+  retrieval::HistoryLookup histories;
+};
+
+void bench_history_mean(const Problem& problem) {
+  if (!bench::wanted("retrieve.history_mean")) return;
+  const retrieval::Queries& queries = problem.parts[0];
+  std::vector<float> out(queries.user.size() * kWidth);
+  const double seconds = bench::median_seconds(3, [&] {
+    retrieval::history_mean(problem.histories, problem.texts, queries.user, queries.position, 0,
+                            out);
+  });
+  bench::report("retrieve.history_mean", static_cast<double>(queries.size()) / seconds,
+                "vectors/s");
+}
+
+void bench_search(const Problem& problem) {
+  if (!bench::wanted("retrieve.search")) return;
+  const retrieval::Searcher searcher(problem.pool, problem.texts, problem.histories, {});
+  std::vector<int32_t> candidates(100);
+  std::iota(candidates.begin(), candidates.end(), 1);
+  const retrieval::Request request{.time = int64_t{1} << 40, .history = problem.texts.row(1)};
+  const double seconds = bench::median_seconds(20, [&] { searcher.search(request, candidates); });
+  bench::report("retrieve.search", seconds * 1e3, "ms");
+}
+
+// `variant` is "" or begins with a dot.
+void bench_assign(const Problem& problem, const std::string& variant) {
   retrieval::AssignCost cost;
-  const double seconds =
-      bench::seconds([&] { retrieval::assign(pool, queries, texts, lookup, {}, {}, &cost); });
+  const double seconds = bench::seconds([&] {
+    retrieval::assign(problem.pool, problem.parts, problem.texts, problem.histories, {}, {}, &cost);
+  });
   const double memory = bench::peak_memory_mib();
-  bench::report("retrieve.assign", static_cast<double>(r.user.size()) / seconds, "queries/s");
-  bench::report("retrieve.assign.seconds", seconds, "s", "60");
-  bench::report("retrieve.assign.gflops", cost.flops / seconds / 1e9, "GFLOP/s",
+  int64_t queries = 0;
+  for (const retrieval::Queries& part : problem.parts)
+    queries += part.size();
+  std::fprintf(stderr, "# %lld queries, %lld examples, %d threads, %s, %.2f TFLOP\n",
+               static_cast<long long>(queries), static_cast<long long>(problem.pool.size()),
+               thread_count(), retrieval::kernels::instruction_set(), cost.flops / 1e12);
+  const std::string name = "retrieve.assign" + variant;
+  bench::report(name, static_cast<double>(queries) / seconds, "queries/s");
+  bench::report(name + ".seconds", seconds, "s", "60");
+  bench::report(name + ".gflops", cost.flops / seconds / 1e9, "GFLOP/s",
                 std::to_string(sgemm_peak()));
-  bench::report("retrieve.assign.memory", memory, "MiB");
+  bench::report(name + ".memory", memory, "MiB");
+}
+
+// The real histories and times, with the synthetic texts.
+void bench_beauty(const std::vector<float>& text, Random& random) {
+  const char* shared = std::getenv("LLMCF_SHARED");
+  if (shared == nullptr || !bench::wanted("retrieve.assign.beauty")) return;
+  const TemporaryDirectory directory;
+  data::ImportOptions options;
+  options.format = "tsv";
+  options.path = std::filesystem::path(shared) / "data" / "amazon-beauty";
+  if (!std::filesystem::exists(options.path)) return;
+  data::import_dataset(options, directory.path() / "dataset");
+  data::write_rows(data::Dataset(directory.path() / "dataset"), {}, directory.path() / "rows");
+  const data::RowSet rows(directory.path() / "rows");
+  Columns train;
+  train.user.assign(rows.train().user.begin(), rows.train().user.end());
+  train.item.assign(rows.train().item.begin(), rows.train().item.end());
+  train.position.assign(rows.train().position.begin(), rows.train().position.end());
+  train.label.assign(rows.train().label.begin(), rows.train().label.end());
+  train.time.assign(rows.train().time.begin(), rows.train().time.end());
+  Columns pool;
+  for (size_t row = 0; row < train.user.size(); ++row)
+    maybe_example(train, row, random, pool);
+  Problem problem{.pool = pool.pool(),
+                  .parts = {},
+                  .texts = {.item_text = text, .width = kWidth},
+                  .histories = retrieval::histories_of(rows)};
+  for (const data::Split split : {data::Split::kTrain, data::Split::kValid, data::Split::kTest})
+    problem.parts.push_back(retrieval::Queries::of(rows.rows(split)));
+  bench_assign(problem, ".beauty");
+}
+
+void run() {
+  Random random(2023, "bench.retrieval");
+  const std::vector<float> text = make_texts(random);
+  const Shop shop = make_shop(random);
+  const Problem problem{.pool = shop.pool.pool(),
+                        .parts = {shop.rows.queries()},
+                        .texts = {.item_text = text, .width = kWidth},
+                        .histories = [&](int32_t user, int32_t position) {
+                          return std::span(shop.items[static_cast<size_t>(user)])
+                              .first(static_cast<size_t>(position));
+                        }};
+  bench_history_mean(problem);
+  bench_search(problem);
+  if (bench::wanted("retrieve.assign") && !bench::filter().starts_with("retrieve.assign.beauty"))
+    bench_assign(problem, "");
+  bench_beauty(text, random);
 }
 
 }  // namespace
