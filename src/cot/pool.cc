@@ -69,6 +69,21 @@ std::string fresh(int64_t source) {
   return fmt::format("(a.source = {} AND a.version >= j.wanted_version)", source);
 }
 
+// Commits of its life are safe against a kill but not against a power cut: for what is only about
+// work under way. The next durable commit makes them durable too.
+class Relaxed {
+ public:
+  explicit Relaxed(Database& database) : database_(database) {
+    database_.exec("PRAGMA synchronous = NORMAL");
+  }
+  ~Relaxed() { database_.exec("PRAGMA synchronous = FULL"); }
+  Relaxed(const Relaxed&) = delete;
+  Relaxed& operator=(const Relaxed&) = delete;
+
+ private:
+  Database& database_;
+};
+
 int64_t find_source(Database& database, const Source& source) {
   Statement find(database, "SELECT id FROM sources WHERE key = ?");
   find.bind(source.key());
@@ -239,6 +254,7 @@ void Pool::adopt_version() {
 
 std::vector<Claim> Pool::claim(int64_t count) {
   const Guard guard(guard_);
+  const Relaxed relaxed(database_);
   Transaction transaction(database_);
   std::vector<Claim> claims;
   Statement find(database_,
@@ -272,6 +288,7 @@ void Pool::set_state(int64_t job, JobState state, const std::string& reason) {
 
 void Pool::release(int64_t job) {
   const Guard guard(guard_);
+  const Relaxed relaxed(database_);
   set_state(job, JobState::kPending, "");
 }
 
@@ -282,6 +299,7 @@ void Pool::fail(int64_t job, const std::string& reason) {
 
 int64_t Pool::begin_request(int64_t job, const Usage& bound) {
   const Guard guard(guard_);
+  const Relaxed relaxed(database_);
   Statement(database_,
             "INSERT INTO ledger (job, version, at, status, prompt_tokens, completion_tokens, "
             "money, estimated, latency_ms) VALUES (?, ?, ?, 'open', ?, ?, ?, 1, 0)")

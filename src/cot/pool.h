@@ -11,7 +11,7 @@
 //     model, settings, prompt) and of a version not older than the job wants. Its fresh answers are
 //     the current ones (`superseded_by` is null); until it is done, older ones stay current.
 //  4. A request is in the ledger, with the most it can cost, before it is sent: what a kill
-//     interrupts still counts against the budget.
+//     interrupts still counts against the budget (a power cut may lose this note, a kill not).
 //
 // Thread safety: all methods lock; one Pool may be shared by threads. One process at a time
 // generates (GenerationLock); others may read meanwhile.
