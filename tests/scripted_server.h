@@ -51,8 +51,9 @@
 // Log entries (JSON): {"event": "request", "id", "time", "path", "method", "prompt" (chat: content
 // of the last message; embeddings: the inputs joined by line feeds), "system", "model", "stream",
 // "authorization" (header or null), "connection" (client's port), "body" (decoded or text),
-// "action"} when a request has arrived, and {"event": "answered", "id", "action"} when the whole
-// usual answer ("ok") was written. Both are on disk before the next byte is sent.
+// "action"} when a request has arrived, before anything is sent; and {"event": "answered", "id",
+// "action"} when the last bytes of a usual answer ("ok") are about to be sent: a client that has
+// the whole answer finds it in the log.
 #pragma once
 
 #include <cerrno>
@@ -145,7 +146,7 @@ class ScriptedServer {
       count += entry["prompt"].get<std::string>().find(text) != std::string::npos;
     return count;
   }
-  // How many of those were answered as usual, to the last byte.
+  // How many of those were answered as usual.
   int answered(const std::string& text) const {
     std::vector<Json> entries = log();
     int count = 0;

@@ -169,6 +169,7 @@ def chat_stream(body, options, texts, action):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 0
+    answered = None
 
     def log_message(self, *args):
         pass
@@ -207,12 +208,12 @@ class Handler(BaseHTTPRequestHandler):
         elif action == "drop":
             self.reset()
         elif action == "status":
+            self.answered = None
             text = rule.get("body", json.dumps({"error": {"message": "as the script says", "code": rule["status"]}}))
             self.reply(rule["status"], text.encode(), rule.get("headers", {}))
         else:
+            self.answered = {"event": "answered", "id": number, "action": action} if action == "ok" else None
             self.usual(body, script, action, prompt, system, count)
-            if action == "ok":
-                state.log({"event": "answered", "id": number, "action": action})
 
     def usual(self, body, script, action, prompt, system, count):
         if self.path.split("?")[0].endswith("/embeddings") and isinstance(body, dict):
@@ -237,6 +238,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        self.log_answered()
         self.wfile.write(data[:len(data) // 2] if cut else data)
         if cut:
             self.close_connection = True
@@ -259,7 +261,13 @@ class Handler(BaseHTTPRequestHandler):
         if action == "truncate":
             self.close_connection = True
         else:
+            self.log_answered()
             self.wfile.write(b"0\r\n\r\n")
+
+    def log_answered(self):
+        """A client that has the whole answer finds it in the log."""
+        if self.answered:
+            self.server.state.log(self.answered)
 
     def reset(self):
         """Ends the connection with RST instead of an answer."""
