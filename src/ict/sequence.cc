@@ -53,14 +53,14 @@ class AssembleFunction : public torch::autograd::Function<AssembleFunction> {
                                const torch::Tensor& label, int64_t layout_bits, int64_t cot_row) {
     const SequenceLayout layout = unpack(layout_bits);
     const Slots slots{slot, label};
-    const std::vector<torch::Tensor> sources = {contiguous(feature), contiguous(text),
-                                                contiguous(label_table)};
+    const std::vector<torch::Tensor> sources = {feature.contiguous(), text.contiguous(),
+                                                label_table.contiguous()};
     const int64_t d = width_of(sources);
     torch::Tensor tokens = at::zeros({slots.queries(), layout.tokens(slots.count()), d});
     auto* out = tokens.data_ptr<float>();
     const float* from[3] = {};
     for (size_t i = 0; i < 3; ++i)
-      if (sources[i].defined()) from[i] = sources[i].data_ptr<float>();
+      if (sources[i].numel() > 0) from[i] = sources[i].data_ptr<float>();
     for_each_token(layout, slots, cot_row, [&](const Place& place) {
       std::memcpy(out + place.position * d, from[static_cast<size_t>(place.source)] + place.row * d,
                   sizeof(float) * static_cast<size_t>(d));
@@ -69,7 +69,7 @@ class AssembleFunction : public torch::autograd::Function<AssembleFunction> {
     context->saved_data["layout"] = layout_bits;
     context->saved_data["cot_row"] = cot_row;
     for (size_t i = 0; i < 3; ++i)
-      context->saved_data[kRows[i]] = sources[i].defined() ? sources[i].size(0) : int64_t{0};
+      context->saved_data[kRows[i]] = sources[i].numel() > 0 ? sources[i].size(0) : int64_t{0};
     return tokens;
   }
 
@@ -109,13 +109,9 @@ class AssembleFunction : public torch::autograd::Function<AssembleFunction> {
             .query = (bits & 8) != 0};
   }
 
-  static torch::Tensor contiguous(const torch::Tensor& tensor) {
-    return tensor.defined() ? tensor.contiguous() : tensor;
-  }
-
   static int64_t width_of(const std::vector<torch::Tensor>& sources) {
     for (const torch::Tensor& source : sources)
-      if (source.defined()) return source.size(1);
+      if (source.numel() > 0) return source.size(1);
     return 0;
   }
 };
@@ -158,7 +154,7 @@ torch::Tensor assemble(const SequenceLayout& layout, const Slots& slots,
                        const torch::Tensor& feature, const torch::Tensor& text, int64_t cot_row,
                        const torch::Tensor& label) {
   const bool shows_examples = slots.count() > 0;
-  const torch::Tensor none;
+  const torch::Tensor none = at::empty({0});  // libtorch 1.13 takes no undefined tensors here
   return AssembleFunction::apply(layout.feature || layout.query ? feature : none,
                                  layout.cot && shows_examples ? text : none,
                                  layout.label && shows_examples ? label : none, slots.slot,

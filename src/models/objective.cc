@@ -41,7 +41,8 @@ double soft_target(std::span<const float> teacher, size_t row, double temperatur
   return 1.0 / (1.0 + std::exp(no - yes));
 }
 
-// total = value + weight * reconstruction, with the slopes already known.
+// total = value + weight * reconstruction, with the slopes already known. Without reconstruction it
+// is an empty tensor (libtorch 1.13 takes no undefined ones here).
 class ObjectiveFunction : public torch::autograd::Function<ObjectiveFunction> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context,
@@ -49,8 +50,9 @@ class ObjectiveFunction : public torch::autograd::Function<ObjectiveFunction> {
                                const torch::Tensor& slopes, double value, double weight) {
     context->save_for_backward({slopes});
     context->saved_data["weight"] = weight;
-    context->saved_data["reconstructs"] = reconstruction.defined();
-    const double extra = reconstruction.defined() ? weight * reconstruction.item<double>() : 0.0;
+    const bool reconstructs = reconstruction.numel() > 0;
+    context->saved_data["reconstructs"] = reconstructs;
+    const double extra = reconstructs ? weight * reconstruction.item<double>() : 0.0;
     return at::full({}, value + extra, logits.options());
   }
 
@@ -97,10 +99,10 @@ Losses objective(const ObjectiveOptions& options, const torch::Tensor& logits,
     slope[b] = static_cast<float>(sum / rows);
   }
   if (reconstruction.defined()) losses.reconstruction = reconstruction.item<double>();
-  losses.total =
-      ObjectiveFunction::apply(logits, reconstruction, slopes,
-                               losses.click + options.distillation_weight * losses.distillation,
-                               options.reconstruction_weight);
+  losses.total = ObjectiveFunction::apply(
+      logits, reconstruction.defined() ? reconstruction : at::empty({0}), slopes,
+      losses.click + options.distillation_weight * losses.distillation,
+      options.reconstruction_weight);
   return losses;
 }
 

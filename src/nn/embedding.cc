@@ -35,8 +35,8 @@ std::vector<kernels::BagField> bag_fields(const PooledBatch& batch) {
 class PoolFunction : public torch::autograd::Function<PoolFunction> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
-                                                const std::vector<torch::Tensor>& slabs,
-                                                const PooledBatch* batch, bool all_samples) {
+                                                at::TensorList slabs, const PooledBatch* batch,
+                                                bool all_samples) {
     const auto fields = bag_fields(*batch);
     const auto F = static_cast<int64_t>(fields.size());
     const int64_t d = batch->dim, B = batch->queries, S = all_samples ? batch->samples : B;
@@ -55,7 +55,7 @@ class PoolFunction : public torch::autograd::Function<PoolFunction> {
     });
     if (all_samples)
       std::memcpy(queries.data_ptr<float>(), out, sizeof(float) * static_cast<size_t>(B * F * d));
-    context->save_for_backward(slabs);
+    context->save_for_backward(slabs.vec());
     context->saved_data["batch"] = reinterpret_cast<int64_t>(batch);  // NOLINT: holds no pointers
     if (!all_samples) return {queries, first};
     return {queries, first, samples};
@@ -160,7 +160,7 @@ torch::Tensor EmbeddingTable::gather(const std::vector<int32_t>& rows, bool grad
 }
 
 Pooled pool(const std::vector<torch::Tensor>& slabs, const PooledBatch& batch, bool all_samples) {
-  const auto outputs = PoolFunction::apply(slabs, &batch, all_samples);
+  const auto outputs = PoolFunction::apply(at::TensorList(slabs), &batch, all_samples);
   return {.queries = outputs[0],
           .samples = all_samples ? outputs[2] : torch::Tensor(),
           .first_order = outputs[1]};

@@ -43,7 +43,7 @@ void fill_embedding(const torch::Tensor& tensor, InitKind kind, uint64_t seed,
 
 void initialise(torch::nn::Module& root, InitKind kind, uint64_t seed, const std::string& prefix) {
   const torch::NoGradGuard no_gradients;
-  for (const auto& entry : root.named_modules(prefix)) {
+  for (const auto& entry : root.named_modules(prefix, /*include_self=*/false)) {
     Random random(seed, "init." + entry.key());
     if (auto* linear = dynamic_cast<torch::nn::LinearImpl*>(entry.value().get()))
       initialise_linear(*linear, kind, random);
