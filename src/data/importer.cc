@@ -159,23 +159,24 @@ void Importer::read_catalogue() {
   const Builders builders = builders_of(Side::kItem);
   const std::vector<size_t> slots = slots_of(reader, builders);
   const size_t item = reader.slot(table.item);
-  reader.read([](Batch&) {},
-              [&](const Batch& batch, size_t row) {
-                const std::string_view id = batch.cell(row, item);
-                if (id.empty()) {
-                  return reader.fault(batch.lines[row], Fault::kMissingValue,
-                                      fmt::format("column '{}' is empty", table.item));
-                }
-                if (items_.find(id)) {
-                  ++summary_.duplicate_items;
-                  return;
-                }
-                if (!append(builders, slots, batch, row, reader)) return;
-                items_.insert(id);
-                titles_.push_back(table.title.empty() ? std::string_view()
-                                                      : title_arena_.copy(batch.cell(
-                                                            row, reader.slot(table.title))));
-              });
+  const bool titled = !table.title.empty();
+  const size_t title = titled ? reader.slot(table.title) : 0;
+  reader.read(
+      [](Batch&) {},
+      [&](const Batch& batch, size_t row) {
+        const std::string_view id = batch.cell(row, item);
+        if (id.empty()) {
+          return reader.fault(batch.lines[row], Fault::kMissingValue,
+                              fmt::format("column '{}' is empty", table.item));
+        }
+        if (items_.find(id)) {
+          ++summary_.duplicate_items;
+          return;
+        }
+        if (!append(builders, slots, batch, row, reader)) return;
+        items_.insert(id);
+        titles_.push_back(titled ? title_arena_.copy(batch.cell(row, title)) : std::string_view());
+      });
   catalogue_rows_ = items_.size();
 }
 
