@@ -1,3 +1,4 @@
+// The client against a real server: answers, failures of the transport, streams, tokens, addresses.
 #include "net/http_client.h"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Retries with a clock that does not wait: delays, jitter, Retry-After, what is tried again.
 #include "net/retry.h"
 
 #include <deque>

@@ -1,3 +1,4 @@
+// Server-sent events, cut at every place.
 #include "net/sse.h"
 
 #include <string>

@@ -1,3 +1,5 @@
+// The endpoint encoder against a real server that misbehaves: order, width, broken answers,
+// retries.
 #include "text/endpoint_encoder.h"
 
 #include <cmath>

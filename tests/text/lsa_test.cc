@@ -1,3 +1,5 @@
+// LSA: unit length, similarity, determinism over threads and order, any bytes, files; the truncated
+// SVD.
 #include "text/lsa.h"
 
 #include <cmath>

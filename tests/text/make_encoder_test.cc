@@ -1,3 +1,4 @@
+// Encoders by name: configuration mistakes, saving and reopening.
 #include "text/make_encoder.h"
 
 #include <gmock/gmock.h>

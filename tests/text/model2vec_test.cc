@@ -1,3 +1,4 @@
+// model2vec: the mean by hand, the reference's fixture, damaged directories.
 #include "text/model2vec.h"
 
 #include <cmath>

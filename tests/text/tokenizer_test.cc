@@ -1,3 +1,4 @@
+// Each tokenizer part alone, with examples of the reference implementation's documentation.
 #include "text/tokenizer.h"
 
 #include <gmock/gmock.h>
