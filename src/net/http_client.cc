@@ -119,7 +119,7 @@ std::string token_from(const std::string& variable) {
         "environment variable {} (token_env) is not set; export {}=<token>, or remove token_env",
         variable, variable));
   }
-  const std::string text(trim(token));
+  std::string text(trim(token));
   for (const char letter : text) {
     if (static_cast<unsigned char>(letter) <= ' ' || letter == '\x7f')
       throw Error(
