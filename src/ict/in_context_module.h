@@ -33,7 +33,7 @@ struct InContextOptions {
   int64_t hidden = 0;  // of the feed-forward parts; 0 = the paper's
   bool with_cot = true;
   bool attends = true;  // false: the context is the mean of the input tokens, no transformer
-  std::vector<int64_t> reconstruction_map;  // hidden widths, then W; empty = no reconstruction
+  std::vector<int64_t> reconstruction_map = {};  // hidden widths, then W; empty = none
 };
 
 struct InContextInput {

@@ -22,7 +22,7 @@ constexpr int64_t kRows = 64;
 
 void copy_rows(std::span<const float> table, const std::vector<int32_t>& rows, int64_t width,
                const char* what, float* out) {
-  const int64_t limit = width == 0 ? 0 : static_cast<int64_t>(table.size()) / width;
+  const int64_t limit = static_cast<int64_t>(table.size()) / width;
   for (const int32_t row : rows)
     if (row < 0 || row >= limit)
       throw Error(
@@ -126,10 +126,11 @@ FrozenRows FrozenGatherer::gather(const Batch& batch, bool texts, bool cots) {
   const int64_t rows = T + S + E;
   if (!buffer_.defined() || buffer_.size(0) < rows) buffer_ = at::empty({rows + rows / 4, width_});
   auto* out = buffer_.data_ptr<float>();
-  copy_rows(frozen_.item_text, batch.text_items, texts ? width_ : 0, "item texts", out);
-  if (texts)
+  if (texts) {
+    copy_rows(frozen_.item_text, batch.text_items, width_, "item texts", out);
     std::memcpy(out + T * width_, batch.history_text.data(),
                 sizeof(float) * static_cast<size_t>(S * width_));
+  }
   if (cots)
     copy_rows(frozen_.cot, batch.example_ids, width_, "chains of thought", out + (T + S) * width_);
   return {.values = buffer_.narrow(0, 0, rows), .history_row = T, .cot_row = T + S};

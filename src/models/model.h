@@ -41,7 +41,7 @@ struct BackboneSpec {
   std::vector<int64_t> mlp = {200, 80};
   double dropout = 0.1;
   // Protocol paper: the linear part's bias is this constant. Otherwise it is trained, from 0.
-  std::optional<float> fixed_linear_bias;
+  std::optional<float> fixed_linear_bias = std::nullopt;
 };
 
 // What a backbone asks of the features.

@@ -93,8 +93,8 @@ void Optimizer::step(const std::vector<SlabGradient>& slabs) {
   clock_.begin_step(options_.learning_rate);
   step_dense();
   for (size_t t = 0; t < slabs.size(); ++t) {
+    if (!slabs[t].slab.defined() || !slabs[t].slab.grad().defined()) continue;
     const torch::Tensor gradient = slabs[t].slab.grad();
-    if (!gradient.defined()) continue;
     LLMCF_ASSERT(gradient.is_contiguous());
     const auto* values = gradient.data_ptr<float>();
     const int64_t width = tables_[t]->width();

@@ -125,7 +125,9 @@ class RowwiseAdagrad final : public RowUpdater {
 StepClock::StepClock(const OptimizerOptions& options)
     : constants_{.weight_decay = static_cast<float>(options.weight_decay),
                  .beta1 = static_cast<float>(options.beta1),
+                 .rest1 = static_cast<float>(1.0 - options.beta1),
                  .beta2 = static_cast<float>(options.beta2),
+                 .rest2 = static_cast<float>(1.0 - options.beta2),
                  .epsilon = static_cast<float>(options.epsilon)},
       beta1_(options.beta1),
       beta2_(options.beta2) {}

@@ -34,8 +34,8 @@ void step(const AdamConstants& c, AdamScale scale, float keep, float* HWY_RESTRI
   const Tag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const Vector decay = hn::Set(d, c.weight_decay), kept = hn::Set(d, keep);
-  const Vector beta1 = hn::Set(d, c.beta1), rest1 = hn::Set(d, 1.0F - c.beta1);
-  const Vector beta2 = hn::Set(d, c.beta2), rest2 = hn::Set(d, 1.0F - c.beta2);
+  const Vector beta1 = hn::Set(d, c.beta1), rest1 = hn::Set(d, c.rest1);
+  const Vector beta2 = hn::Set(d, c.beta2), rest2 = hn::Set(d, c.rest2);
   const Vector step_size = hn::Set(d, scale.step_size), epsilon = hn::Set(d, c.epsilon);
   const Vector correction = hn::Set(d, scale.inverse_root_correction);
   const auto one = [&](Vector w, Vector g, Vector& m, Vector& v) HWY_ATTR {
@@ -82,8 +82,8 @@ HWY_INLINE int64_t replay_blocks(const AdamConstants& c, const AdamScale* HWY_RE
   const Tag d;
   const size_t lanes = hn::Lanes(d);
   const Vector decay = hn::Set(d, c.weight_decay), epsilon = hn::Set(d, c.epsilon);
-  const Vector beta1 = hn::Set(d, c.beta1), rest1 = hn::Set(d, 1.0F - c.beta1);
-  const Vector beta2 = hn::Set(d, c.beta2), rest2 = hn::Set(d, 1.0F - c.beta2);
+  const Vector beta1 = hn::Set(d, c.beta1), rest1 = hn::Set(d, c.rest1);
+  const Vector beta2 = hn::Set(d, c.beta2), rest2 = hn::Set(d, c.rest2);
   Vector w[kBlocks], m[kBlocks], v[kBlocks];
   for (size_t k = 0; k + 1 < kBlocks; ++k) {
     w[k] = hn::LoadU(d, weight + k * lanes);

@@ -12,8 +12,8 @@ namespace llmcf::nn::kernels {
 
 struct AdamConstants {
   float weight_decay = 0;
-  float beta1 = 0.9F;
-  float beta2 = 0.999F;
+  float beta1 = 0.9F, rest1 = 0.1F;  // rest = 1 - beta, rounded once: 1.0F - 0.999F is 5e-5 off
+  float beta2 = 0.999F, rest2 = 0.001F;
   float epsilon = 1e-8F;
 };
 

@@ -1,0 +1,173 @@
+// The front door: learning, exact continuation, padding, options and errors.
+#include "models/trainable_ctr.h"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "models/toy_batch.h"
+
+namespace llmcf::models {
+namespace {
+
+using testing::ToyWorld;
+
+TrainableCtr make(const ToyWorld& world, const ModelOptions& options, uint64_t seed = 1) {
+  return {ToyWorld::spec(), options, {.learning_rate = 0.01}, world.frozen(), seed};
+}
+
+void save(TrainableCtr& model, const std::filesystem::path& path) {
+  SafetensorsWriter writer;
+  model.add_state(writer);
+  model.add_optimizer_state(writer);
+  writer.write(path);
+}
+
+class TrainableContext : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(TrainableContext, LearnsItsBatches) {
+  const ToyWorld world;
+  TrainableCtr model = make(world, ToyWorld::options(GetParam()));
+  const Batch batch = ToyWorld::batch(1, 64);
+  const double before = model.evaluate_loss(batch).click;
+  for (int step = 0; step < 150; ++step)
+    ASSERT_TRUE(model.train_step(batch).finite());
+  EXPECT_LT(model.evaluate_loss(batch).click, 0.3 * before);
+  EXPECT_EQ(model.steps(), 150);
+}
+
+TEST_P(TrainableContext, ContinuesBitForBitFromAFile) {
+  const ToyWorld world;
+  const TemporaryDirectory directory;
+  TrainableCtr whole = make(world, ToyWorld::options(GetParam()));
+  for (uint64_t step = 0; step < 5; ++step)
+    whole.train_step(ToyWorld::batch(step));
+  save(whole, directory.path() / "half.safetensors");
+  TrainableCtr resumed = make(world, ToyWorld::options(GetParam()));
+  const SafetensorsReader half(directory.path() / "half.safetensors");
+  resumed.load_state(half);
+  resumed.load_optimizer_state(half);
+  for (uint64_t step = 5; step < 10; ++step) {
+    const StepLosses one = whole.train_step(ToyWorld::batch(step));
+    const StepLosses two = resumed.train_step(ToyWorld::batch(step));
+    EXPECT_EQ(one.total, two.total);
+  }
+  save(whole, directory.path() / "whole.safetensors");
+  save(resumed, directory.path() / "resumed.safetensors");
+  EXPECT_EQ(read_file(directory.path() / "whole.safetensors"),
+            read_file(directory.path() / "resumed.safetensors"));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TrainableContext,
+                         ::testing::Values("none", "text", "concat", "ict", "ict_wocot", "mean",
+                                           "kar"),
+                         [](const auto& entry) { return entry.param; });
+
+TEST(TrainableCtr, SameSeedSameNumbersOtherSeedOthers) {
+  const ToyWorld world;
+  const auto first_loss = [&](uint64_t seed) {
+    return make(world, ToyWorld::options("ict"), seed).train_step(ToyWorld::batch(1)).total;
+  };
+  EXPECT_EQ(first_loss(1), first_loss(1));
+  EXPECT_NE(first_loss(1), first_loss(2));
+}
+
+TEST(TrainableCtr, PredictsProbabilitiesOfItsLogits) {
+  const ToyWorld world;
+  TrainableCtr model = make(world, ToyWorld::options("ict"));
+  const Prediction prediction = model.predict(ToyWorld::batch(3));
+  ASSERT_EQ(prediction.logits.size(), 16U);
+  for (size_t b = 0; b < 16; ++b)
+    EXPECT_NEAR(prediction.probabilities[b], 1 / (1 + std::exp(-prediction.logits[b])), 1e-6);
+}
+
+// A prediction between steps reads current rows and disturbs nothing.
+TEST(TrainableCtr, PredictingChangesNothing) {
+  const ToyWorld world;
+  TrainableCtr one = make(world, ToyWorld::options()), two = make(world, ToyWorld::options());
+  for (uint64_t step = 0; step < 6; ++step) {
+    one.predict(ToyWorld::batch(step + 50));
+    EXPECT_EQ(one.train_step(ToyWorld::batch(step)).total,
+              two.train_step(ToyWorld::batch(step)).total);
+  }
+}
+
+TEST(TrainableCtr, PaddingRowsStayZero) {
+  const ToyWorld world;
+  const TemporaryDirectory directory;
+  TrainableCtr model = make(world, ToyWorld::options("ict"));
+  for (uint64_t step = 0; step < 5; ++step)
+    model.train_step(ToyWorld::batch(step));
+  save(model, directory.path() / "model.safetensors");
+  const SafetensorsReader reader(directory.path() / "model.safetensors");
+  for (const char* table : {"user_id", "item_id", "brand", "category"}) {
+    const auto rows = reader.get<float>(std::string("tables.") + table, {-1, 8});
+    for (size_t i = 0; i < 8; ++i)
+      EXPECT_EQ(rows[i], 0.0F);
+    EXPECT_EQ(reader.get<float>(std::string("first_order.") + table, {-1, 1})[0], 0.0F);
+  }
+  EXPECT_FALSE(reader.contains("item_text"));
+}
+
+TEST(TrainableCtr, ALossThatIsNotFiniteUpdatesNothing) {
+  const ToyWorld world;
+  TrainableCtr model = make(world, ToyWorld::options("ict"));
+  const Batch good = ToyWorld::batch(1);
+  Batch bad = good;
+  bad.history_text[0] = std::numeric_limits<float>::quiet_NaN();
+  const Prediction before = model.predict(good);
+  EXPECT_FALSE(model.train_step(bad).finite());
+  EXPECT_EQ(model.steps(), 0);
+  EXPECT_EQ(model.predict(good).logits, before.logits);
+}
+
+TEST(TrainableCtr, DistillationNeedsATeacher) {
+  const ToyWorld world;
+  ModelOptions options = ToyWorld::options();
+  options.distillation_weight = 0.5;
+  TrainableCtr model = make(world, options);
+  Batch batch = ToyWorld::batch(1);
+  const StepLosses losses = model.evaluate_loss(batch);
+  EXPECT_NEAR(losses.total, losses.click + 0.5 * losses.distillation, 1e-5);
+  EXPECT_GT(losses.distillation, 0.0);
+  batch.teacher_logits.clear();
+  EXPECT_THROW(model.train_step(batch), Error);
+}
+
+TEST(TrainableCtr, NamesWhatTheDataLacks) {
+  const ToyWorld world;
+  EXPECT_THROW(TrainableCtr(ToyWorld::spec(), ToyWorld::options("ict"), {}, {}, 1), Error);
+  FeatureSpec plain = ToyWorld::spec();
+  plain.kar_dim = 0;
+  EXPECT_THROW(TrainableCtr(plain, ToyWorld::options("kar"), {}, world.frozen(), 1), Error);
+}
+
+TEST(TrainableCtr, AFileOfAnotherShapeIsNamed) {
+  const ToyWorld world;
+  const TemporaryDirectory directory;
+  TrainableCtr model = make(world, ToyWorld::options());
+  save(model, directory.path() / "model.safetensors");
+  TrainableCtr other = make(world, ToyWorld::options("text"));
+  EXPECT_THROW(other.load_state(SafetensorsReader(directory.path() / "model.safetensors")),
+               InputError);
+}
+
+TEST(ModelOptions, UnknownKeysAndNamesAreErrors) {
+  const auto read = [](const std::string& text) {
+    return ModelOptions::from(Config::parse(text), "strict");
+  };
+  EXPECT_THROW(read("embed_dmi: 8"), InputError);
+  EXPECT_THROW(read("backbone: depfm"), InputError);
+  EXPECT_THROW(read("deepfm: {layers: 3}"), InputError);
+  EXPECT_THROW(read("ict: {head: 2}"), InputError);
+  EXPECT_THROW(read("{text_map: [16], token_map: [32]}"), InputError);
+  EXPECT_EQ(read("context: ict").context, ContextKind::kIct);
+  EXPECT_TRUE(ModelOptions::from(Config::parse(""), "paper").loss_on_probabilities);
+  EXPECT_FALSE(read("").decays_padding);
+}
+
+}  // namespace
+}  // namespace llmcf::models
