@@ -34,6 +34,7 @@
 #include "nn/runtime.h"
 #include "train/batch_builder.h"
 #include "train/batch_loader.h"
+#include "train/trainer.h"
 
 namespace {
 
@@ -126,8 +127,9 @@ struct Knowledge {
   std::vector<float> label, item_text, cot;
 };
 
-// Of a large single-precision matrix product on the threads in use.
+// Of a large single-precision matrix product on all threads.
 double matrix_product_flops() {
+  nn::set_threads(thread_count());
   const auto a = at::rand({1536, 1536}), b = at::rand({1536, 1536});
   const double seconds = bench::median_seconds(5, [&] { at::mm(a, b); });
   return 2.0 * 1536 * 1536 * 1536 / seconds;
@@ -181,6 +183,7 @@ void bench_training(const std::string& name, const train::FeatureStore& store,
   const bool ict = !cot.empty();
   const models::ModelOptions options = models::ModelOptions::from(
       Config::parse(ict ? "{backbone: deepfm, context: ict}" : "{backbone: deepfm}"), "strict");
+  nn::set_threads(train::training_threads(options, {}));
   models::TrainableCtr model(store.spec(), options, {},
                              {.item_text = store.inputs().item_text, .cot = cot}, 2023);
   train::BatchLoader loader(store, data::Split::kTrain,
@@ -199,20 +202,21 @@ void bench_training(const std::string& name, const train::FeatureStore& store,
   flops = 0;
   const double seconds = bench::seconds([&] { run(steps); });
   const auto rows = static_cast<double>(steps * kBatch);
+  const int threads = nn::runtime_info().threads;
   bench::report(name, rows / seconds, "rows/s",
                 fmt::format("{:.6g}", matrix_product_flops() / (flops / rows)));
   bench::report(name + ".peak_memory", bench::peak_memory_mib(), "MiB");
   std::fprintf(stderr, "%s: %.3g MFLOP per row, %.3g GFLOP/s, %d threads\n", name.c_str(),
-               flops / rows / 1e6, flops / seconds / 1e9, nn::runtime_info().threads);
+               flops / rows / 1e6, flops / seconds / 1e9, threads);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  nn::limit_spinning(argv);
   bench::init(argc, argv);
   const TemporaryDirectory directory;
   prepare(directory.path());
-  nn::set_threads(thread_count());
   const data::Dataset dataset(directory.path() / "dataset.safetensors");
   const data::RowSet rows(directory.path() / "rows.safetensors");
   train::FeatureInputs inputs;

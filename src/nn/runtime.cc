@@ -1,9 +1,15 @@
 #include "nn/runtime.h"
 
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <torch/version.h>
+
+#include <unistd.h>
 
 namespace llmcf::nn {
 
@@ -25,6 +31,15 @@ RuntimeInfo runtime_info() {
           .cpu_capability = capability_of(at::show_config()),
           .threads = at::get_num_threads(),
           .cuda = at::globalContext().hasCUDA()};
+}
+
+void limit_spinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("GOMP_SPINCOUNT", "1000", 1);
+  std::error_code no_link;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", no_link);
+  if (!no_link) ::execv(program.c_str(), argv);
+  // Not restarted: slower on a busy machine, but right.
 }
 
 void set_threads(int count) {

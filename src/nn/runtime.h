@@ -18,4 +18,11 @@ RuntimeInfo runtime_info();
 // Threads of libtorch and OpenMP. libtorch may start with one.
 void set_threads(int count);
 
+// Waiting OpenMP threads spin for milliseconds by default. On a machine that others use as well
+// this costs far more than it saves: plain DeepFM on 2 cores under a load of 5 trains at 3,100
+// rows/s, with short spins at 20,600; on an idle machine the two are equal. The runtime reads the
+// limit when it is loaded, so this restarts the program once with GOMP_SPINCOUNT=1000, unless that
+// or OMP_WAIT_POLICY is set. Call it first thing in main().
+void limit_spinning(char** argv);
+
 }  // namespace llmcf::nn

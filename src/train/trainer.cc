@@ -324,10 +324,16 @@ TrainOptions TrainOptions::from(const Config& config) {
   return options;
 }
 
+int training_threads(const models::ModelOptions& model, const TrainOptions& options) {
+  constexpr int64_t kSmallBatch = 512;
+  if (options.threads > 0) return static_cast<int>(options.threads);
+  const bool small = !models::uses_text(model.context) && options.batch_size <= kSmallBatch;
+  return small ? 1 : thread_count();
+}
+
 TrainResult train(const TrainTask& task, const TrainOptions& options) {
   LLMCF_ASSERT(task.features != nullptr);
-  const ScopedThreads threads(options.threads > 0 ? static_cast<int>(options.threads)
-                                                  : thread_count());
+  const ScopedThreads threads(training_threads(task.model, options));
   return Run(task, options).finish();
 }
 
