@@ -34,7 +34,16 @@ struct BatchLoader::Impl {
     total = (static_cast<int64_t>(order.size()) + options.batch_size - 1) / options.batch_size;
     // One more than wait: the batch the reader holds.
     ring.resize(static_cast<size_t>(options.depth) + 1);
-    if (options.depth > 0) thread = std::jthread([this](std::stop_token stop) { work(stop); });
+    if (options.depth > 0) thread = std::thread([this] { work(); });
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(guard);
+      stopped = true;
+    }
+    room.notify_one();
+    if (thread.joinable()) thread.join();
   }
 
   std::span<const int64_t> rows_of(int64_t index) const {
@@ -45,13 +54,14 @@ struct BatchLoader::Impl {
 
   models::Batch& place(int64_t index) { return ring[static_cast<size_t>(index) % ring.size()]; }
 
-  void work(const std::stop_token& stop) {
+  void work() {
     try {
       for (int64_t index = 0; index < total; ++index) {
         {
           std::unique_lock lock(guard);
           // Batch `given - 1` is the reader's until it asks for the next one.
-          if (!room.wait(lock, stop, [&] { return index < given + options.depth; })) return;
+          room.wait(lock, [&] { return stopped || index < given + options.depth; });
+          if (stopped) return;
         }
         builder.build(split, rows_of(index), place(index));
         const std::lock_guard lock(guard);
@@ -86,13 +96,14 @@ struct BatchLoader::Impl {
   int64_t total = 0;
   std::vector<models::Batch> ring;
 
-  std::mutex guard;  // of the four below
-  std::condition_variable_any room;
+  std::mutex guard;  // of everything below but the thread
+  std::condition_variable room;
   std::condition_variable ready;
   int64_t built = 0;
   int64_t given = 0;
+  bool stopped = false;
   std::exception_ptr failure;
-  std::jthread thread;  // last: stopped before the rest goes
+  std::thread thread;
 };
 
 BatchLoader::BatchLoader(const FeatureStore& store, data::Split split, std::vector<int64_t> order,
