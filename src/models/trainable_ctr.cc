@@ -25,7 +25,7 @@ Dtype dtype_of_tensor(const torch::Tensor& tensor) {
 }
 
 void fill_from(const SafetensorsReader& reader, const nn::NamedTensor& entry) {
-  const torch::NoGradGuard no_gradients;
+  const at::NoGradGuard no_gradients;
   const auto& [name, tensor] = entry;
   const TensorView& saved = reader.tensor(name);
   if (saved.shape != tensor.sizes().vec() || saved.dtype != dtype_of_tensor(tensor))
@@ -93,13 +93,13 @@ StepLosses TrainableCtr::train_step(const Batch& batch) {
 }
 
 StepLosses TrainableCtr::evaluate_loss(const Batch& batch) {
-  const torch::NoGradGuard no_gradients;
+  const at::NoGradGuard no_gradients;
   parts_->model.eval();
   return values_of(parts_->model.loss(batch));
 }
 
 Prediction TrainableCtr::predict(const Batch& batch) {
-  const torch::NoGradGuard no_gradients;
+  const at::NoGradGuard no_gradients;
   parts_->model.eval();
   const torch::Tensor logits = parts_->model.forward(batch).logits.contiguous();
   const auto* values = logits.data_ptr<float>();

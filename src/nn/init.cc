@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <ATen/core/grad_mode.h>
 #include <torch/nn/modules/linear.h>
 
 namespace llmcf::nn {
@@ -42,7 +43,7 @@ void fill_embedding(const torch::Tensor& tensor, InitKind kind, uint64_t seed,
 }
 
 void initialise(torch::nn::Module& root, InitKind kind, uint64_t seed, const std::string& prefix) {
-  const torch::NoGradGuard no_gradients;
+  const at::NoGradGuard no_gradients;
   for (const auto& entry : root.named_modules(prefix, /*include_self=*/false)) {
     Random random(seed, "init." + entry.key());
     if (auto* linear = dynamic_cast<torch::nn::LinearImpl*>(entry.value().get()))

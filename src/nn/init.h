@@ -31,7 +31,7 @@ void fill_uniform(const torch::Tensor& tensor, double bound, Random& random);
 void fill_embedding(const torch::Tensor& tensor, InitKind kind, uint64_t seed,
                     const std::string& name);
 
-// Every Linear and SelfInitialised below `root`, not `root` itself; stream "init.<prefix><module name>".
+// Every Linear and SelfInitialised below `root`, not `root` itself; stream "init.<prefix><name>".
 void initialise(torch::nn::Module& root, InitKind kind, uint64_t seed, const std::string& prefix);
 
 }  // namespace llmcf::nn

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "core/error.h"
@@ -42,7 +43,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, std::vector<NamedTensor> p
     : options_(options), clock_(options), tables_(std::move(tables)) {
   for (auto& [name, parameter] : parameters) {
     LLMCF_ASSERT(parameter.is_contiguous());
-    const torch::NoGradGuard no_gradients;
+    const at::NoGradGuard no_gradients;
     dense_.push_back({.name = name,
                       .parameter = parameter,
                       .first = at::zeros_like(parameter),
