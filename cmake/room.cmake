@@ -52,6 +52,6 @@ function(llmcf_test room file)
   target_include_directories(${test} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(${test} PRIVATE LLMCF_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${room}.${stem} COMMAND ${test})
-  set_tests_properties(${room}.${stem} PROPERTIES LABELS ${room} TIMEOUT 600
+  set_tests_properties(${room}.${stem} PROPERTIES LABELS ${room} TIMEOUT 600 ENVIRONMENT "GOMP_SPINCOUNT=1000"
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\].*\n.*\\[  PASSED  \\] 0 tests")
 endfunction()

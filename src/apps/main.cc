@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/threads.h"
+#include "nn/runtime.h"
 #include "pipeline/version.h"
 
 namespace {
@@ -24,16 +25,6 @@ struct GlobalOptions {
   bool quiet = false;
 };
 
-// OpenMP's threads spin at every barrier for about a millisecond before they sleep. On cores that
-// are shared with anything else that turns milliseconds of work into seconds, so unless the
-// environment says otherwise they spin for a few microseconds only. OpenMP reads this when the
-// process starts, hence the second start.
-void start_again_with_short_spins(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  ::setenv("GOMP_SPINCOUNT", "4000", 1);
-  ::execv("/proc/self/exe", argv);  // returns only if it failed: then go on as we are
-}
-
 void apply(const GlobalOptions& options) {
   llmcf::init_logging(options.quiet ? "warn" : options.log_level);
   llmcf::set_progress_enabled(!options.quiet);
@@ -43,7 +34,7 @@ void apply(const GlobalOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  start_again_with_short_spins(argv);
+  llmcf::nn::limit_spinning(argv);
   CLI::App app{
       "LLM-CF: language-model knowledge in a recommender, without a language model per request",
       "llmcf"};
