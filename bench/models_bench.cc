@@ -188,7 +188,7 @@ void measure(World& world, const std::string& name, models::ContextKind context)
 }  // namespace
 
 int main(int argc, char** argv) {
-  nn::wait_passively(argv);
+  nn::limit_spinning(argv);
   bench::init(argc, argv);
   nn::set_threads(thread_count());
   World world;

@@ -6,5 +6,5 @@ cd "$(dirname "$0")/.."
 ./scripts/setup.sh
 ./scripts/build.sh llmcf
 llmcf=build/release/src/apps/llmcf
-"$llmcf" sample --out work/quickstart/shop
+"$llmcf" sample --users 8000 --out work/quickstart/shop
 "$llmcf" run configs/quickstart.yaml

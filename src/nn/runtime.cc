@@ -46,9 +46,4 @@ void set_threads(int count) {
   at::set_num_threads(count);
 }
 
-void wait_passively(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  if (::setenv("OMP_WAIT_POLICY", "passive", 1) == 0) ::execv("/proc/self/exe", argv);
-}
-
 }  // namespace llmcf::nn

@@ -243,8 +243,7 @@ void Journey::retrieve() {
 }
 
 std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const {
-  const int threads =
-      variant.train.threads > 0 ? static_cast<int>(variant.train.threads) : thread_count();
+  const int threads = train::training_threads(variant.model, variant.train);
   const bool text = models::uses_text(variant.model.context);
   const bool examples = models::uses_examples(variant.model.context);
   return stage_key("train", kTrainFormat,
@@ -291,16 +290,19 @@ void Journey::train() {
                        .label = examples().label(),
                        .event = {}};
     for (const data::Split part : kSplits) {
-      assignments.push_back(retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
+      assignments.push_back(
+          retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
     }
     inputs.k = assignments[0].k;
     for (size_t part = 0; part < assignments.size(); ++part) {
-      inputs.slots[part] = {.ids = assignments[part].ids, .similarity = assignments[part].similarity};
+      inputs.slots[part] = {.ids = assignments[part].ids,
+                            .similarity = assignments[part].similarity};
     }
   }
   for (const ReadVariant& variant : variants_) {
     const train::FeatureStore features(train::inputs_for(variant.model, inputs), variant.features);
-    for (const int64_t seed : config_.seeds) train_one(variant, seed, features);
+    for (const int64_t seed : config_.seeds)
+      train_one(variant, seed, features);
   }
 }
 

@@ -11,28 +11,7 @@ import sys
 import tempfile
 import time
 
-CONFIG = """
-name: kill-resume
-workspace: workspace
-seeds: [1]
-data: {format: table, path: shop, schema: shop/schema.yaml}
-split: {seed: 1}
-encode: {kind: lsa, width: 32}
-reason: {kind: template, share: 0.3, seed: 1}
-retrieve: {k: 4}
-model: {backbone: deepfm, embed_dim: 8}
-train: {epochs: 3, patience: 3, batch_size: 64, learning_rate: 0.01, weight_decay: 1.0e-4}
-variants:
-  - {name: none, model: {context: none}}
-  - {name: llmcf, model: {context: ict}}
-"""
-
-
-def make_shop(program, root):
-    subprocess.run([program, "--quiet", "--threads", "1", "sample", "--out", str(root / "shop"), "--users", "400",
-                    "--items", "250", "--seed", "3"], check=True, stdout=subprocess.DEVNULL)
-    (root / "run.yaml").write_text(CONFIG)
-
+import small_run
 
 def start(program, root):
     return subprocess.Popen([program, "--threads", "1", "run", str(root / "run.yaml")], stderr=subprocess.PIPE,
@@ -88,7 +67,7 @@ def main():
         killed = pathlib.Path(temporary) / "killed"
         for root in (reference, killed):
             root.mkdir()
-            make_shop(program, root)
+            small_run.make(program, root)
         stages = run_to_end(program, reference)
         expected = outcome(reference)
         kills = 0

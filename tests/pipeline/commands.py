@@ -1,0 +1,98 @@
+"""Drives the commands around a run as a person would: doctor, pool, dry run, erase, errors.
+
+Usage: commands.py LLMCF_PROGRAM
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import small_run
+
+
+def expect(condition, text):
+    if not condition:
+        sys.exit(f"FAILED: {text}")
+
+
+class Program:
+    def __init__(self, path, root):
+        self.path, self.root = path, root
+
+    def __call__(self, *arguments, status=0):
+        done = subprocess.run([self.path, "--threads", "1", *map(str, arguments)], capture_output=True, text=True,
+                              cwd=self.root)
+        expect(done.returncode == status,
+               f"{arguments}: exit status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+
+def files_with(root, text):
+    return [str(path.relative_to(root)) for path in root.rglob("*")
+            if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def check_errors(llmcf, root):
+    text = (root / "run.yaml").read_text()
+    (root / "typo.yaml").write_text(text.replace("retrieve:", "retreive:"))
+    said = llmcf("run", "typo.yaml", status=1)
+    expect("typo.yaml:" in said and "did you mean 'retrieve'" in said, f"a typo names line and nearest key: {said}")
+    (root / "context.yaml").write_text(text.replace("context: ict", "context: itc"))
+    said = llmcf("run", "context.yaml", status=1)
+    expect("ict" in said and "context.yaml" in said, f"an unknown context names the known ones: {said}")
+    expect("internal" not in llmcf("run", "absent.yaml", status=2), "a missing file is a usage error")
+    llmcf("run", status=2)
+    llmcf("retreive", "run.yaml", status=2)
+
+
+def check_pool(llmcf, root):
+    expect("template" in llmcf("pool", "stats", "run.yaml"), "stats name the reasoner")
+    expect("answer" in llmcf("pool", "show", "run.yaml", "--limit", "2"), "show prints answers")
+    llmcf("pool", "export", "run.yaml", "--out", "pool.jsonl")
+    lines = (root / "pool.jsonl").read_text().splitlines()
+    expect(len(lines) > 100 and all(json.loads(line) for line in lines), "the export is JSON lines")
+    llmcf("pool", "import", "run.yaml", "--workspace", "other", "--from", "pool.jsonl")
+    llmcf("pool", "export", "run.yaml", "--workspace", "other", "--out", "again.jsonl")
+    expect((root / "again.jsonl").read_bytes() == (root / "pool.jsonl").read_bytes(), "export, import, export")
+
+
+def check_doctor(llmcf, root):
+    expect("BAD" not in llmcf("doctor", "run.yaml"), "a fresh workspace is sound")
+    rows = root / "workspace" / "data" / "rows.safetensors"
+    good = rows.read_bytes()
+    rows.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    expect("checksum" in llmcf("doctor", "run.yaml", status=1), "a flipped bit is found")
+    rows.write_bytes(good)
+
+
+def check_erase(llmcf, root):
+    workspace = root / "workspace"
+    users = (root / "shop" / "interactions.tsv").read_text().splitlines()[1:]
+    user = users[0].split("\t")[0]
+    expect(files_with(workspace, user), "the user is there before")
+    llmcf("erase", "run.yaml", "--user", user)
+    expect(files_with(workspace, user) == [], f"traces after erase: {files_with(workspace, user)}")
+    llmcf("run", "run.yaml")
+    expect(files_with(workspace, user) == [], f"traces after the next run: {files_with(workspace, user)}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        llmcf = Program(str(pathlib.Path(sys.argv[1]).resolve()), root)
+        small_run.make(llmcf.path, root)
+        check_errors(llmcf, root)
+        said = llmcf("run", "run.yaml", "--dry-run")
+        expect("without answers" in said and not (root / "workspace" / "cot").exists(), f"a dry run asks nothing: {said}")
+        said = llmcf("run", "run.yaml")
+        expect("llmcf" in said and "report.html" in said, f"the table and the report's path: {said}")
+        said = llmcf("run", "run.yaml")
+        expect(said.count("unchanged, skipped") == 8 and "started" not in said, f"nothing is stale: {said}")
+        check_pool(llmcf, root)
+        check_doctor(llmcf, root)
+        check_erase(llmcf, root)
+        print("commands: all as expected")
+
+
+main()
