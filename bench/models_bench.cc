@@ -177,8 +177,7 @@ void measure(World& world, const std::string& name, models::ContextKind context)
   };
   run(ict ? 20 : 100);
   const double seconds = bench::median_seconds(5, [&] { run(steps / 5); });
-  bench::report(step, static_cast<double>(steps / 5 * rows) / seconds, "rows/s",
-                ict ? "2000" : "30000");
+  bench::report(step, static_cast<double>(steps / 5 * rows) / seconds, "rows/s");
   model.flush();
   const Batch large = world.batch(256, ict);
   const double once = bench::median_seconds(20, [&] { model.predict(large); });
