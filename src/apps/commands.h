@@ -8,8 +8,7 @@
 namespace llmcf::apps {
 
 void add_run(CLI::App& app);
-void add_stages(
-    CLI::App& app);  // import, split, encode, reason, pool-build, retrieve, train, report
+void add_stages(CLI::App& app);  // one per stage
 void add_sample(CLI::App& app);
 void add_pool(CLI::App& app);
 void add_erase(CLI::App& app);

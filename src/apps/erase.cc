@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
-#include "cot/pool.h"
+#include "core/error.h"
+#include "pipeline/erasure.h"
 #include "pipeline/run_config.h"
 #include "pipeline/workspace.h"
 
@@ -14,6 +15,7 @@ void add_erase(CLI::App& app) {
   struct Arguments {
     ConfigOptions config;
     std::string user;
+    bool force = false;
   };
   auto arguments = std::make_shared<Arguments>();
   auto* command = app.add_subcommand("erase",
@@ -21,18 +23,18 @@ void add_erase(CLI::App& app) {
                                      "report; later imports leave them out");
   add_config_options(*command, arguments->config);
   command->add_option("--user", arguments->user, "the user's id, as in the input")->required();
+  command->add_flag("--force", arguments->force, "also if the workspace does not know the user");
   command->callback([arguments] {
     const auto config =
         pipeline::RunConfig::load(arguments->config.file, arguments->config.overrides);
-    pipeline::Workspace workspace(arguments->config.workspace.empty()
-                                      ? config.workspace
-                                      : std::filesystem::path(arguments->config.workspace));
-    // The list first: whatever a kill interrupts from here on, no later import brings the user
-    // back.
-    workspace.erase(arguments->user);
-    int64_t jobs = 0;
-    if (std::filesystem::exists(workspace.pool()))
-      jobs = cot::Pool(workspace.pool()).erase_user(arguments->user);
+    const std::filesystem::path root = arguments->config.workspace.empty()
+                                           ? config.workspace
+                                           : std::filesystem::path(arguments->config.workspace);
+    if (!std::filesystem::is_directory(root)) {
+      throw Error(fmt::format("{}: there is no workspace to erase from", root.string()));
+    }
+    pipeline::Workspace workspace(root);
+    const int64_t jobs = pipeline::erase_user(workspace, arguments->user, arguments->force);
     fmt::print(
         "erased: {} job(s) of the pool; data set, rows, examples, models and report were removed "
         "and are made "

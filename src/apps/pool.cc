@@ -9,6 +9,7 @@
 #include "apps/commands.h"
 #include "core/error.h"
 #include "core/strings.h"
+#include "pipeline/erasure.h"
 #include "pipeline/run_config.h"
 #include "pipeline/workspace.h"
 
@@ -127,7 +128,10 @@ void add_pool(CLI::App& app) {
   add_config_options(*read, arguments->config);
   read->add_option("--from", arguments->file, "file to read")->required()->check(CLI::ExistingFile);
   read->callback([arguments] {
-    OpenPool(*arguments, true).pool.import_jsonl(arguments->file);
+    OpenPool open(*arguments, true);
+    open.pool.import_jsonl(arguments->file);
+    pipeline::erase_from(open.pool,
+                         open.workspace);  // an older export may hold who was erased since
     fmt::print("pool read from {}\n", arguments->file);
   });
 
@@ -142,8 +146,8 @@ void add_pool(CLI::App& app) {
     OpenPool open(*arguments);
     const auto which =
         arguments->what == "all" ? cot::Pool::Refresh::kAll : cot::Pool::Refresh::kRejected;
+    std::filesystem::remove(open.workspace.state("reason"));  // first: the next run must ask
     const int64_t version = open.pool.refresh(which, arguments->note);
-    std::filesystem::remove(open.workspace.state("reason"));  // the next run must ask
     fmt::print("version {} begun; `llmcf run` asks for its answers\n", version);
   });
 }

@@ -30,8 +30,11 @@ struct Example {
   }
 };
 
-std::string key_of(std::string_view user, int32_t position, std::string_view item) {
-  return fmt::format("{}\n{}\n{}", user, position, item);
+// A user may meet an item at the same position twice (repeat purchases, several ratings): time and
+// label tell them apart.
+std::string key_of(std::string_view user, int32_t position, std::string_view item, int64_t time,
+                   float label) {
+  return fmt::format("{}\n{}\n{}\n{}\n{}", user, position, item, time, label);
 }
 
 // The accepted answers whose jobs are training rows of `rows`, in the file's order.
@@ -40,16 +43,18 @@ std::vector<Example> find_examples(const std::vector<Accepted>& accepted,
   std::unordered_map<std::string, const Accepted*> by_key;
   by_key.reserve(accepted.size());
   for (const Accepted& answer : accepted)
-    by_key.emplace(key_of(answer.row.user, answer.row.position, answer.row.item), &answer);
+    by_key.emplace(key_of(answer.row.user, answer.row.position, answer.row.item, answer.row.time,
+                          answer.row.label),
+                   &answer);
   std::vector<Example> examples;
   const data::Rows& train = rows.train();
   for (int64_t at = 0; at < train.size() && !by_key.empty(); ++at) {
     const auto row = static_cast<size_t>(at);
-    const auto found = by_key.find(key_of(dataset.user_name(train.user[row]), train.position[row],
-                                          dataset.item_name(train.item[row])));
+    const auto found =
+        by_key.find(key_of(dataset.user_name(train.user[row]), train.position[row],
+                           dataset.item_name(train.item[row]), train.time[row], train.label[row]));
     if (found == by_key.end()) continue;
     const Accepted* answer = found->second;
-    if (answer->row.label != train.label[row] || answer->row.time != train.time[row]) continue;
     by_key.erase(found);
     examples.push_back({.user = train.user[row],
                         .item = train.item[row],

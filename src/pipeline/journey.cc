@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/threads.h"
 #include "cot/reasoner.h"
+#include "pipeline/erasure.h"
 #include "pipeline/results.h"
 #include "pipeline/stage_key.h"
 #include "retrieval/assign.h"
@@ -54,6 +55,7 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force)
   config.data.finish();
   config.split.finish();
   config.reason.finish();
+  text::check_encoder(config.encode);
   if (workspace_.has_erased()) {
     import_options_.exclude_user = [this](std::string_view user) {
       return workspace_.is_erased(user);
@@ -176,9 +178,11 @@ void Journey::reason() {
   const std::string key = stage_key("reason", kReasonFormat,
                                     {digests_.dataset, digests_.rows, digests_.text,
                                      config_.reason.canonical(), prompt_->hash()});
-  const auto work = [this] {
+  bool complete = true;
+  const auto work = [this, &complete] {
     const auto encoder = text::load_encoder(workspace_.encoder());
     cot::Pool pool(workspace_.pool());
+    erase_from(pool, workspace_);
     const auto report = cot::generate({.dataset = dataset(),
                                        .rows = rows(),
                                        .prompt = *prompt_,
@@ -190,17 +194,14 @@ void Journey::reason() {
         "accepted, {} rejected",
         reasoner_->kind(), report.sample, report.answered, report.failed, report.remaining,
         report.accepted, report.rejected);
-    if (report.remaining > 0 && report.stopped.empty()) {
-      log::warn("{} jobs have no answer; run again to ask for them", report.remaining);
-    } else if (!report.stopped.empty()) {
-      log::warn("generation stopped early: {}", report.stopped);
-    }
+    complete = report.remaining == 0;
   };
   digests_.pool =
       runner_.run({.name = "reason",
                    .key = key,
                    .outputs = {workspace_.pool()},
                    .work = work,
+                   .complete = [&complete] { return complete; },
                    .digest = [this] { return cot::Pool(workspace_.pool()).content_hash(); }});
 }
 
@@ -215,8 +216,12 @@ void Journey::pool() {
         cot::write_examples(pool, dataset(), rows(), *encoder, workspace_.examples());
     log::info("examples: {}", count);
   };
-  digests_.examples = runner_.run(
-      {.name = "pool", .key = key, .outputs = {workspace_.examples()}, .work = work, .digest = {}});
+  digests_.examples = runner_.run({.name = "pool",
+                                   .key = key,
+                                   .outputs = {workspace_.examples()},
+                                   .work = work,
+                                   .complete = {},
+                                   .digest = {}});
 }
 
 void Journey::retrieve() {
@@ -238,13 +243,18 @@ void Journey::retrieve() {
     for (size_t part = 0; part < outputs.size(); ++part)
       assignments[part].save(outputs[part]);
   };
-  digests_.retrieval =
-      runner_.run({.name = "retrieve", .key = key, .outputs = outputs, .work = work, .digest = {}});
+  digests_.retrieval = runner_.run({.name = "retrieve",
+                                    .key = key,
+                                    .outputs = outputs,
+                                    .work = work,
+                                    .complete = {},
+                                    .digest = {}});
 }
 
 std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const {
   const int threads = train::training_threads(variant.model, variant.train);
-  const bool text = models::uses_text(variant.model.context);
+  const bool text =
+      models::uses_text(variant.model.context) || models::uses_cot(variant.model.context);
   const bool examples = models::uses_examples(variant.model.context);
   return stage_key("train", kTrainFormat,
                    {digests_.dataset, digests_.rows, config_.protocol, variant.key,

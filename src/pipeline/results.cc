@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <set>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -197,8 +198,11 @@ std::vector<TestRow> shown_rows(const ResultInputs& inputs, const Records& recor
   const data::Rows& rows = inputs.rows.rows(data::Split::kTest);
   Random random(2023, "rows of the report");
   std::vector<TestRow> shown;
-  for (int64_t draw = 0; draw < std::min(kShownRows, rows.size()); ++draw) {
-    const auto row = static_cast<size_t>(random.below(static_cast<uint64_t>(rows.size())));
+  std::set<size_t> drawn;
+  const auto wanted = static_cast<size_t>(std::min(kShownRows, rows.size()));
+  while (drawn.size() < wanted)
+    drawn.insert(random.below(static_cast<uint64_t>(rows.size())));
+  for (const size_t row : drawn) {
     TestRow test{.user = std::string(inputs.dataset.user_name(rows.user[row])),
                  .history = history_titles(inputs, rows.user[row], rows.position[row]),
                  .target = std::string(inputs.dataset.item_title(rows.item[row])),

@@ -1,9 +1,11 @@
 #include "pipeline/run.h"
 
+#include <algorithm>
 #include <functional>
 
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "pipeline/journey.h"
 
 namespace llmcf::pipeline {
@@ -42,6 +44,13 @@ const std::vector<std::string>& stage_names() {
 }
 
 RunOutcome run(const RunConfig& config, const RunOptions& options) {
+  for (const std::string& name : options.force) {
+    const std::string stage = name.substr(0, name.find('.'));
+    const auto& known = stage_names();
+    if (std::find(known.begin(), known.end(), stage) == known.end()) {
+      throw Error("--force: " + unknown_name("stage", stage, known));
+    }
+  }
   Journey journey(config, options.force);
   RunOutcome outcome;
   for (const NamedStage& stage : stages()) {

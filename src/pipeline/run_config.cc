@@ -66,6 +66,12 @@ RunConfig RunConfig::load(const std::filesystem::path& file,
                 .retrieve = config.section("retrieve"),
                 .text = config.yaml()};
   if (run.seeds.empty()) config.fail("seeds", "at least one seed is needed");
+  std::set<int64_t> seen;
+  for (const int64_t seed : run.seeds) {
+    if (!seen.insert(seed).second) {
+      config.fail("seeds", fmt::format("{} stands twice; runs of one seed are one run", seed));
+    }
+  }
   run.variants = read_variants(config, config.section("model"), config.section("train"));
   config.finish();
   return run;

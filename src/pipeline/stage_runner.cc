@@ -120,7 +120,11 @@ std::string StageRunner::run(const Stage& stage) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Json record = make_record(workspace_, stage, seconds);
-  write_file(workspace_.state(stage.name), record.dump(1) + "\n");
+  if (!stage.complete || stage.complete()) {
+    write_file(workspace_.state(stage.name), record.dump(1) + "\n");
+  } else {
+    log::warn("{} is not complete; the next run goes on with it", stage.name);
+  }
   reports_.push_back({stage.name, false, seconds, record.at("peak_memory_mib").get<double>()});
   log::info("{:<24} done in {:.1f} s (peak memory {:.0f} MiB)", stage.name, seconds,
             peak_memory_mib());

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,6 +19,21 @@ namespace llmcf::pipeline {
 namespace {
 
 constexpr const char* kErasedFile = "erased.txt";
+
+// Temporary files of processes that were killed. REQUIRES: the lock is held, so none is in use.
+void remove_leftovers(const std::filesystem::path& root) {
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file() && name.find(".tmp.") != std::string::npos) {
+      found.push_back(entry.path());
+    }
+  }
+  for (const auto& path : found) {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+}
 
 }  // namespace
 
@@ -37,6 +53,7 @@ Workspace::Workspace(std::filesystem::path root) : root_(std::move(root)) {
         "with --workspace",
         root_.string()));
   }
+  remove_leftovers(root_);
   if (std::filesystem::exists(root_ / kErasedFile)) {
     const std::string text = read_file(root_ / kErasedFile);
     for (const std::string_view line : split(text, '\n')) {

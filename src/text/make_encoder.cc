@@ -93,17 +93,31 @@ std::unique_ptr<Encoder> load_endpoint(const Path& directory, const Json& record
   return make_endpoint(config, {});
 }
 
+void check_lsa(const Config& section) {
+  LsaOptions::from(section);
+}
+
+void check_model2vec(const Config& section) {
+  section.require<std::string>("path");
+  section.get_int("max_tokens", 512, 0, INT64_MAX);
+}
+
+void check_endpoint(const Config& section) {
+  EndpointEncoderOptions::from(section);
+}
+
 struct Kind {
   const char* name;
+  void (*check)(const Config& section);  // reads every key
   std::unique_ptr<Encoder> (*make)(const Config& section, Corpus corpus);
   bool (*save)(const Encoder& encoder, const Path& directory, Json& record);
   std::unique_ptr<Encoder> (*load)(const Path& directory, const Json& record);
 };
 
 constexpr Kind kKinds[] = {
-    {"lsa", make_lsa, save_lsa, load_lsa},
-    {"model2vec", make_model2vec, save_model2vec, load_model2vec},
-    {"endpoint", make_endpoint, save_endpoint, load_endpoint},
+    {"lsa", check_lsa, make_lsa, save_lsa, load_lsa},
+    {"model2vec", check_model2vec, make_model2vec, save_model2vec, load_model2vec},
+    {"endpoint", check_endpoint, make_endpoint, save_endpoint, load_endpoint},
 };
 
 const Kind* find_kind(const std::string& name) {
@@ -120,6 +134,14 @@ std::vector<std::string> kind_names() {
 }
 
 }  // namespace
+
+void check_encoder(const Config& section) {
+  const auto name = section.get<std::string>("kind", "lsa");
+  const Kind* kind = find_kind(name);
+  if (kind == nullptr) section.fail("kind", unknown_name("encoder", name, kind_names()));
+  kind->check(section);
+  section.finish();
+}
 
 std::unique_ptr<Encoder> make_encoder(const Config& section,
                                       std::span<const std::string_view> corpus) {

@@ -22,6 +22,8 @@ namespace llmcf::text {
 
 // `corpus`: the texts that an encoder is fitted on (lsa; others ignore it). Keys that the caller
 // has not read and the encoder does not know are errors. Throws InputError naming the known kinds.
+// Reads the section and makes nothing: a mistake in it shows before the stages that come first.
+void check_encoder(const Config& section);
 std::unique_ptr<Encoder> make_encoder(const Config& section,
                                       std::span<const std::string_view> corpus);
 

@@ -66,7 +66,8 @@ FeatureOptions FeatureOptions::from(const Config& config, const std::string& pro
 }
 
 FeatureInputs inputs_for(const models::ModelOptions& model, FeatureInputs inputs) {
-  if (!models::uses_text(model.context)) {
+  // Chains of thought have the width of the texts, which a model that reads only them needs, too.
+  if (!models::uses_text(model.context) && !models::uses_cot(model.context)) {
     inputs.item_text = {};
     inputs.text_dim = 0;
   }

@@ -214,7 +214,7 @@ std::optional<GroupAuc> group_auc(std::span<const float> scores, std::span<const
 }
 
 std::optional<double> relative_improvement(double auc, double base) {
-  if (base == 0.5) return std::nullopt;
+  if (base <= 0.5) return std::nullopt;  // no better than chance: nothing to improve on
   return (auc - 0.5) / (base - 0.5) - 1;
 }
 

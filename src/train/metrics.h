@@ -31,7 +31,7 @@ struct GroupAuc {
 std::optional<GroupAuc> group_auc(std::span<const float> scores, std::span<const float> labels,
                                   std::span<const int32_t> groups);
 
-// RelaImpr, the paper's section 4.1.2: (auc - 0.5) / (base - 0.5) - 1. nullopt if base is 0.5.
+// RelaImpr, the paper's section 4.1.2: (auc - 0.5) / (base - 0.5) - 1. nullopt unless base > 0.5.
 std::optional<double> relative_improvement(double auc, double base);
 
 struct Interval {

@@ -33,6 +33,12 @@ def files_with(root, text):
             if path.is_file() and text.encode() in path.read_bytes()]
 
 
+def artefacts(root):
+    """Every file but the database's own side files, with its content."""
+    return {str(path): path.read_bytes() for path in sorted(root.rglob("*"))
+            if path.is_file() and "sqlite-" not in path.name}
+
+
 def check_errors(llmcf, root):
     text = (root / "run.yaml").read_text()
     (root / "typo.yaml").write_text(text.replace("retrieve:", "retreive:"))
@@ -41,9 +47,22 @@ def check_errors(llmcf, root):
     (root / "context.yaml").write_text(text.replace("context: ict", "context: itc"))
     said = llmcf("run", "context.yaml", status=1)
     expect("ict" in said and "context.yaml" in said, f"an unknown context names the known ones: {said}")
+    (root / "encode.yaml").write_text(text.replace("width: 32", "widht: 32"))
+    said = llmcf("run", "encode.yaml", status=1)
+    expect("width" in said and "started" not in said, f"a mistake in a late section shows before any stage: {said}")
+    (root / "twice.yaml").write_text(text.replace("seeds: [1]", "seeds: [1, 1]"))
+    expect("stands twice" in llmcf("run", "twice.yaml", status=1), "one seed twice would look like certainty")
+    expect("did you mean 'train'" in llmcf("run", "run.yaml", "--force", "trian", status=1), "--force knows its stages")
     expect("internal" not in llmcf("run", "absent.yaml", status=2), "a missing file is a usage error")
     llmcf("run", status=2)
     llmcf("retreive", "run.yaml", status=2)
+
+
+def check_contexts(llmcf, root):
+    for context in ("text", "concat", "ict_wocot", "mean"):
+        said = llmcf("run", "run.yaml", "--set", f"variants=[{{name: {context}, model: {{context: {context}}}}}]",
+                     "--set", "train.epochs=1")
+        expect(f"{context} " in said and "report.html" in said, f"context {context} trains: {said}")
 
 
 def check_pool(llmcf, root):
@@ -71,10 +90,19 @@ def check_erase(llmcf, root):
     users = (root / "shop" / "interactions.tsv").read_text().splitlines()[1:]
     user = users[0].split("\t")[0]
     expect(files_with(workspace, user), "the user is there before")
+    before = artefacts(workspace)
+    expect("nothing was erased" in llmcf("erase", "run.yaml", "--user", "nobody", status=1), "an unknown user is refused")
+    expect(artefacts(workspace) == before, "and nothing is touched")
+    expect("no workspace" in llmcf("erase", "run.yaml", "--workspace", "ghost", "--user", user, status=1), "no workspace")
+    llmcf("pool", "export", "run.yaml", "--out", "before.jsonl")
+    (workspace / "cot" / "left.safetensors.tmp.1").write_text(f"{user} in the debris of a killed process")
     llmcf("erase", "run.yaml", "--user", user)
     expect(files_with(workspace, user) == [], f"traces after erase: {files_with(workspace, user)}")
     llmcf("run", "run.yaml")
     expect(files_with(workspace, user) == [], f"traces after the next run: {files_with(workspace, user)}")
+    (workspace / "cot" / "pool.sqlite").unlink()
+    llmcf("pool", "import", "run.yaml", "--from", "before.jsonl")
+    expect(files_with(workspace, user) == [], f"an older export brought back: {files_with(workspace, user)}")
 
 
 def main():
@@ -90,6 +118,8 @@ def main():
         said = llmcf("run", "run.yaml")
         expect(said.count("unchanged, skipped") == 8 and "started" not in said, f"nothing is stale: {said}")
         check_pool(llmcf, root)
+        check_contexts(llmcf, root)
+        llmcf("run", "run.yaml")
         check_doctor(llmcf, root)
         check_erase(llmcf, root)
         print("commands: all as expected")

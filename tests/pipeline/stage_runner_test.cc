@@ -26,6 +26,7 @@ class StageRunnerTest : public ::testing::Test {
                   ++runs_;
                   write_file(output, content_);
                 },
+            .complete = {},
             .digest = {}};
   }
   std::string run(const std::string& key, std::set<std::string> force = {}) {
@@ -102,6 +103,16 @@ TEST_F(StageRunnerTest, DigestFollowsTheContent) {
   EXPECT_NE(run("b"), first);
 }
 
+TEST_F(StageRunnerTest, IncompleteWorkRunsAgain) {
+  Stage partial = stage("a");
+  partial.complete = [] { return false; };
+  StageRunner runner(workspace_, {});
+  EXPECT_FALSE(runner.run(partial).empty()) << "what there is can be used";
+  EXPECT_FALSE(std::filesystem::exists(workspace_.state("import")));
+  run("a");
+  EXPECT_EQ(runs_, 2);
+}
+
 TEST_F(StageRunnerTest, ADatabaseIsJudgedByItsOwnDigest) {
   Stage database = stage("a");
   database.digest = [] { return std::string("rows 1"); };
@@ -117,6 +128,13 @@ TEST(WorkspaceTest, SecondProcessIsRefused) {
   const Workspace first(directory.path() / "w");
   EXPECT_THROW(Workspace(directory.path() / "w"),
                Error);  // flock is per open file: the same process counts too
+}
+
+TEST(WorkspaceTest, OpeningRemovesWhatKilledProcessesLeft) {
+  const TemporaryDirectory directory;
+  write_file(directory.path() / "w/data/rows.safetensors.tmp.123", "half");
+  const Workspace workspace(directory.path() / "w");
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "w/data/rows.safetensors.tmp.123"));
 }
 
 TEST(WorkspaceTest, RemembersErasedUsersByDigestOnly) {

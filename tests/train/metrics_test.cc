@@ -104,6 +104,7 @@ TEST(GroupAuc, EqualsTheAucOfEachGroup) {
 TEST(RelativeImprovement, IsThePapersFormula) {
   EXPECT_NEAR(*relative_improvement(0.62, 0.60), 0.2, 1e-12);
   EXPECT_FALSE(relative_improvement(0.62, 0.5).has_value());
+  EXPECT_FALSE(relative_improvement(0.47, 0.48).has_value()) << "worse would look like better";
 }
 
 TEST(Bootstrap, CoversTheAucWithAboutItsStandardError) {

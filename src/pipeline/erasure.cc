@@ -1,0 +1,52 @@
+#include "pipeline/erasure.h"
+
+#include <limits>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "data/dataset.h"
+
+namespace llmcf::pipeline {
+
+namespace {
+
+bool in_dataset(const Workspace& workspace, const std::string& user) {
+  if (!std::filesystem::exists(workspace.dataset())) return false;
+  const data::Dataset dataset(workspace.dataset());
+  for (int64_t id = 1; id <= dataset.num_users(); ++id) {
+    if (dataset.user_name(id) == user) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int64_t erase_user(Workspace& workspace, const std::string& user, bool even_if_unknown) {
+  std::optional<cot::Pool> pool;
+  if (std::filesystem::exists(workspace.pool())) pool.emplace(workspace.pool());
+  const bool in_pool = pool && !pool->show(user, 1).empty();
+  if (!in_pool && !even_if_unknown && !in_dataset(workspace, user)) {
+    throw Error(fmt::format(
+        "{}: neither data set nor pool has a user '{}': nothing was erased; ids are those of the "
+        "input (--force erases all the same, so that a later import leaves them out)",
+        workspace.root().string(), user));
+  }
+  // The list first: whatever a kill interrupts from here on, the next run finishes.
+  workspace.erase(user);
+  return pool ? pool->erase_user(user) : 0;
+}
+
+void erase_from(cot::Pool& pool, const Workspace& workspace) {
+  if (!workspace.has_erased()) return;
+  std::set<std::string> users;
+  for (const auto& shown : pool.show("", std::numeric_limits<int64_t>::max())) {
+    if (workspace.is_erased(shown.row.user)) users.insert(shown.row.user);
+  }
+  for (const std::string& user : users)
+    pool.erase_user(user);
+}
+
+}  // namespace llmcf::pipeline
