@@ -2,10 +2,13 @@
 //
 //   name: beauty-deepfm          # shown in the report
 //   workspace: ../work/beauty    # relative to the file
-//   protocol: strict             # strict | paper; the default of every switch below that names a
-//   protocol seeds: [2023, 2024, 2025] data: {...}                  # data/import.h split: {...} #
-//   data/rows.h encode: {...}                # text/make_encoder.h reason: {...}                #
-//   cot/generate.h and the reasoner of its `kind` retrieve: {...}              # retrieval/assign.h
+//   protocol: strict             # strict | paper; the default of every switch of a protocol
+//   seeds: [2023, 2024, 2025]
+//   data: {...}                  # data/import.h
+//   split: {...}                 # data/rows.h
+//   encode: {...}                # text/make_encoder.h
+//   reason: {...}                # cot/generate.h, and the reasoner of its `kind`
+//   retrieve: {...}              # retrieval/options.h
 //   model: {...}                 # models/recommender.h
 //   train: {...}                 # train/trainer.h
 //   variants:                    # the first one is the baseline

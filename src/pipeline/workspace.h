@@ -1,14 +1,13 @@
 // A workspace: the directory in which one configuration's artefacts live.
 //
-//   data/dataset.safetensors  data/rows.safetensors        import, split
-//   text/encoder/             text/items.safetensors       encode
-//   cot/pool.sqlite           cot/examples.safetensors     reason, pool
-//   retrieval/{train,valid,test}.safetensors               retrieve
-//   runs/<variant>/seed-<n>/                               train
-//   report.html  results.{json,md,csv}                     report
-//   state/<stage>.json                                     what each stage was made from
-//   (stage_runner.h) erased.txt                                             digests of erased
-//   users' names
+//   data/dataset.safetensors, data/rows.safetensors      import, split
+//   text/encoder/, text/items.safetensors                encode
+//   cot/pool.sqlite, cot/examples.safetensors            reason, pool
+//   retrieval/{train,valid,test}.safetensors             retrieve
+//   runs/<variant>/seed-<n>/                             train
+//   report.html, results.{json,md,csv}                   report
+//   state/<stage>.json                                   what each stage was made from
+//   erased.txt                                           digests of erased users' names
 //
 // Invariants:
 //  1. One process at a time: opening takes an advisory lock that ends with the process, however it
