@@ -3,16 +3,15 @@
 // configuration.
 //
 // Files in TrainTask::directory:
-//   metrics.jsonl              one line per epoch and a final one; clocks are under "time", all
-//   else is reproducible events.out.tfevents.*      the same as TensorBoard scalars
-//   last.safetensors           everything a resumed run needs: weights, optimiser, random state,
-//   epoch, history best.safetensors           the weights of the best epoch test_scores.safetensors
-//   `logit` and `label` of every test row, in the split's order
+//   metrics.jsonl             one line per epoch and a final one; clocks are under "time"
+//   events.out.tfevents.*     the same as TensorBoard scalars
+//   last.safetensors          what a resumed run needs: weights, optimiser, epoch, metrics so far
+//   best.safetensors          the weights of the best epoch
+//   test_scores.safetensors   `logit` and `label` of every test row, in the split's order
 //
 // Invariants:
 //  1. The same task, options and thread count give the same bytes (metrics.jsonl without "time",
-//  best.safetensors,
-//     test_scores.safetensors), also when the run was killed and continued.
+//     best.safetensors, test_scores.safetensors), also when the run was killed and continued.
 //  2. last.safetensors is written after every epoch and replaced atomically.
 #pragma once
 
