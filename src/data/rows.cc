@@ -277,6 +277,11 @@ SplitOptions SplitOptions::from(const Config& config) {
   options.test_share = config.get_number("test_share", options.test_share, 0, 1);
   if (options.valid_share + options.test_share >= 1)
     config.fail("test_share", "valid_share and test_share leave nothing to train on");
+  for (const auto& [key, share] : {std::pair("valid_share", options.valid_share),
+                                   std::pair("test_share", options.test_share)}) {
+    if (share == 0 && options.method != "leave_one_out")
+      config.fail(key, "must be above 0: a model is chosen on one and judged on the other");
+  }
   options.min_history = config.get_int("min_history", options.min_history, 0, 1 << 30);
   options.negatives = config.get_int("negatives", options.negatives, 0, 1 << 20);
   options.rating_threshold =

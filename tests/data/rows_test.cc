@@ -214,6 +214,9 @@ TEST_F(RowsTest, SaysWhatCannotBeSplit) {
 TEST_F(RowsTest, SharesAreChecked) {
   const Config config = Config::parse("method: time\nvalid_share: 0.5\ntest_share: 0.5\n");
   EXPECT_THAT(error_of([&] { SplitOptions::from(config); }), HasSubstr("nothing to train on"));
+  const Config none = Config::parse("method: time\ntest_share: 0\n");
+  EXPECT_THAT(error_of([&] { SplitOptions::from(none); }),
+              HasSubstr("test_share: must be above 0"));
 }
 
 }  // namespace
