@@ -29,7 +29,7 @@ std::vector<fs::path> list_files(const fs::path& directory) {
 
 fs::path find_file(const fs::path& directory, const std::string& name) {
   for (const char* suffix : {"", ".gz", ".zst"}) {
-    const fs::path file = directory / (name + suffix);
+    fs::path file = directory / (name + suffix);
     if (fs::is_regular_file(file)) return file;
   }
   return {};

@@ -185,7 +185,8 @@ class Shop {
   // Twice the usual demand in the peak month, half of it six months away.
   static double season(const words::Leaf& leaf, int64_t time) {
     if (leaf.peak_month == 0) return 1.0;
-    const double year = static_cast<double>((time - kStart) / kDay) / 365.0;
+    const int64_t day = (time - kStart) / kDay;
+    const double year = static_cast<double>(day) / 365.0;
     const double peak = (leaf.peak_month - 0.5) / 12.0;
     return std::exp2(std::cos(2 * 3.14159265358979 * (year - peak)));
   }

@@ -103,7 +103,7 @@ VariantResult variant_result(const std::string& name, const std::string& descrip
 }
 
 std::string describe_variant(const Variant& variant) {
-  const auto backbone = variant.model.get<std::string>("backbone", "deepfm");
+  auto backbone = variant.model.get<std::string>("backbone", "deepfm");
   const auto context = variant.model.get<std::string>("context", "none");
   if (context == "none") return backbone;
   return fmt::format("{} + {}", backbone, context);

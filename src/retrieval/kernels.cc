@@ -9,6 +9,8 @@
 #include "retrieval/kernels.h"
 #include "retrieval/selector.h"
 
+// Kernels are spelled as Highway spells its own.
+// NOLINTBEGIN(readability-identifier-naming)
 HWY_BEFORE_NAMESPACE();
 namespace llmcf::retrieval::kernels {
 namespace HWY_NAMESPACE {
@@ -130,6 +132,7 @@ const char* InstructionSet() {
 }  // namespace HWY_NAMESPACE
 }  // namespace llmcf::retrieval::kernels
 HWY_AFTER_NAMESPACE();
+// NOLINTEND(readability-identifier-naming)
 
 #if HWY_ONCE
 namespace llmcf::retrieval::kernels {
