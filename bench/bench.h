@@ -1,8 +1,10 @@
 // What every benchmark program shares: which figures were asked for, timing, and the one output
 // format.
 //
-//   <name> TAB <value> TAB <unit> TAB <limit>      one line per figure on standard output; limit
-//   may be empty
+//   <name> TAB <value> TAB <unit> TAB <limit>      one line per figure on standard output
+//
+// limit: what the machine's arithmetic or bandwidth allows, measured in the same run; empty where
+// it is not known.
 //
 // Names are <room>.<what>[.<variant>]. A program takes one argument: print only figures whose names
 // begin with it. Timings are medians after a warm-up; notes (threads, sizes, peak memory) go to

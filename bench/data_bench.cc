@@ -1,8 +1,8 @@
 // Benchmarks of room data.
 //
 //   data.import              interactions per second, 20 million MovieLens-like ratings from CSV
-//   data.import.seconds      the same import in seconds; limit 60 s
-//   data.import.peak_memory  resident memory of the process at its highest; limit 3 GB (2,861 MiB)
+//   data.import.seconds      the same import in seconds
+//   data.import.peak_memory  resident memory of the process at its highest
 //   data.import.json         reviews per second, Amazon-2018-like JSON lines
 //   data.rows                rows per second of a leave-one-out split with one negative each
 //

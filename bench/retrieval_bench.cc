@@ -2,10 +2,10 @@
 // 352,000 queries (a positive and a negative per position), 26,000 examples, W = 256, K = 4,
 // protocol strict.
 //
-//   retrieve.assign           queries per second, end to end (history vectors, packing, search,
-//   slots) retrieve.assign.seconds   the same run retrieve.assign.gflops    arithmetic of the
-//   matrix products over the whole run; the limit is what
-//                             one large OpenBLAS product reaches in the same process
+//   retrieve.assign           queries per second, end to end
+//   retrieve.assign.seconds   the same run; the limit is its arithmetic at sgemm's speed
+//   retrieve.assign.gflops    arithmetic of the matrix products over the whole run; the limit is
+//                             what one large OpenBLAS product reaches in the same process
 //   retrieve.assign.memory    peak resident memory
 //   retrieve.assign.beauty.*  the same with the histories and times of the real data set (texts are
 //                             synthetic); only where LLMCF_SHARED names the directory that holds it

@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "pipeline/run_config.h"
+
 namespace llmcf::apps {
 
 void add_run(CLI::App& app);
@@ -21,5 +23,7 @@ struct ConfigOptions {
   std::vector<std::string> overrides;  // "train.epochs=3"
 };
 void add_config_options(CLI::App& command, ConfigOptions& options);
+// The configuration they name, overrides and workspace applied.
+pipeline::RunConfig load_config(const ConfigOptions& options);
 
 }  // namespace llmcf::apps

@@ -6,7 +6,6 @@
 #include "apps/commands.h"
 #include "core/error.h"
 #include "pipeline/erasure.h"
-#include "pipeline/run_config.h"
 #include "pipeline/workspace.h"
 
 namespace llmcf::apps {
@@ -25,11 +24,7 @@ void add_erase(CLI::App& app) {
   command->add_option("--user", arguments->user, "the user's id, as in the input")->required();
   command->add_flag("--force", arguments->force, "also if the workspace does not know the user");
   command->callback([arguments] {
-    const auto config =
-        pipeline::RunConfig::load(arguments->config.file, arguments->config.overrides);
-    const std::filesystem::path root = arguments->config.workspace.empty()
-                                           ? config.workspace
-                                           : std::filesystem::path(arguments->config.workspace);
+    const std::filesystem::path root = load_config(arguments->config).workspace;
     if (!std::filesystem::is_directory(root)) {
       throw Error(fmt::format("{}: there is no workspace to erase from", root.string()));
     }

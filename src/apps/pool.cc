@@ -10,7 +10,6 @@
 #include "core/error.h"
 #include "core/strings.h"
 #include "pipeline/erasure.h"
-#include "pipeline/run_config.h"
 #include "pipeline/workspace.h"
 
 namespace llmcf::apps {
@@ -29,10 +28,7 @@ struct PoolArguments {
 // Opens the workspace (and its lock) together with its pool.
 struct OpenPool {
   explicit OpenPool(const PoolArguments& arguments, bool create = false)
-      : workspace(arguments.config.workspace.empty()
-                      ? pipeline::RunConfig::load(arguments.config.file, arguments.config.overrides)
-                            .workspace
-                      : std::filesystem::path(arguments.config.workspace)),
+      : workspace(load_config(arguments.config).workspace),
         pool((require(workspace.pool(), create), workspace.pool())) {}
 
   static void require(const std::filesystem::path& path, bool create) {

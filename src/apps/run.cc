@@ -22,8 +22,7 @@ struct RunArguments {
 
 void execute(RunArguments& arguments) {
   nn::set_threads(thread_count());
-  auto config = pipeline::RunConfig::load(arguments.config.file, arguments.config.overrides);
-  if (!arguments.config.workspace.empty()) config.workspace = arguments.config.workspace;
+  const pipeline::RunConfig config = load_config(arguments.config);
   arguments.options.force.insert(arguments.force.begin(), arguments.force.end());
   const pipeline::RunOutcome outcome = pipeline::run(config, arguments.options);
   if (!outcome.estimate.empty()) fmt::print("{}\n", outcome.estimate);
@@ -50,6 +49,12 @@ void add_config_options(CLI::App& command, ConfigOptions& options) {
                      "work here instead of in the configuration's workspace");
   command.add_option("--set", options.overrides,
                      "replace a value of the configuration, e.g. --set train.epochs=3");
+}
+
+pipeline::RunConfig load_config(const ConfigOptions& options) {
+  auto config = pipeline::RunConfig::load(options.file, options.overrides);
+  if (!options.workspace.empty()) config.workspace = options.workspace;
+  return config;
 }
 
 void add_run(CLI::App& app) {

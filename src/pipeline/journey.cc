@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "core/threads.h"
 #include "cot/reasoner.h"
 #include "pipeline/erasure.h"
 #include "pipeline/results.h"

@@ -41,7 +41,7 @@ def kill_in(program, root, stage, delay):
 def without_time(value):
     if isinstance(value, dict):
         return {key: without_time(child) for key, child in value.items()
-                if key not in ("time", "seconds", "timings", "stages", "environment", "peak_memory_mib")}
+                if key not in ("time", "created", "seconds", "stages", "peak_memory_mib")}
     if isinstance(value, list):
         return [without_time(child) for child in value]
     return value
