@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 
 #include <ATen/Context.h>
@@ -44,6 +45,29 @@ void limit_spinning(char** argv) {
 
 void set_threads(int count) {
   at::set_num_threads(count);
+}
+
+namespace {
+
+// Half of the smallest normal number is denormal: 0 where denormals are flushed.
+bool flushes_denormals() {
+  volatile float smallest = std::numeric_limits<float>::min();
+  return smallest * 0.5F == 0.0F;
+}
+
+void flush_denormals_everywhere(bool on) {
+#pragma omp parallel
+  at::globalContext().setFlushDenormal(on);
+}
+
+}  // namespace
+
+DenormalsAreZero::DenormalsAreZero() : before_(flushes_denormals()) {
+  flush_denormals_everywhere(true);
+}
+
+DenormalsAreZero::~DenormalsAreZero() {
+  if (!before_) flush_denormals_everywhere(false);
 }
 
 }  // namespace llmcf::nn

@@ -18,6 +18,21 @@ RuntimeInfo runtime_info();
 // Threads of libtorch and OpenMP. libtorch may start with one.
 void set_threads(int count);
 
+// For its life, arithmetic of the calling thread and of OpenMP's threads takes and gives 0 instead
+// of denormal numbers. Weight decay drives what a model does not use towards 0 through the
+// denormal range, where processors are up to a hundred times slower: evaluation of an in-context
+// model took 17.9 s with them after one epoch and 1.5 s before it.
+class DenormalsAreZero {
+ public:
+  DenormalsAreZero();
+  ~DenormalsAreZero();
+  DenormalsAreZero(const DenormalsAreZero&) = delete;
+  DenormalsAreZero& operator=(const DenormalsAreZero&) = delete;
+
+ private:
+  bool before_;  // whether the calling thread had it already: then it stays
+};
+
 // Waiting OpenMP threads spin for milliseconds by default. On a machine that others use as well
 // this costs far more than it saves: plain DeepFM on 2 cores under a load of 5 trains at 3,100
 // rows/s, with short spins at 20,600. The runtime reads the

@@ -36,18 +36,23 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// libtorch's threads for the life of a run.
+// libtorch's threads, and how they do arithmetic, for the life of a run.
 class ScopedThreads {
  public:
   explicit ScopedThreads(int count) : before_(nn::runtime_info().threads) {
     nn::set_threads(count);
+    denormals_.emplace();  // of the threads just set
   }
-  ~ScopedThreads() { nn::set_threads(before_); }
+  ~ScopedThreads() {
+    denormals_.reset();
+    nn::set_threads(before_);
+  }
   ScopedThreads(const ScopedThreads&) = delete;
   ScopedThreads& operator=(const ScopedThreads&) = delete;
 
  private:
   int before_;
+  std::optional<nn::DenormalsAreZero> denormals_;
 };
 
 models::TrainableCtr make_model(const TrainTask& task, const nn::OptimizerOptions& optimizer,
