@@ -11,22 +11,19 @@ namespace llmcf::pipeline {
 
 namespace {
 
-std::string facts(const ReportData& data) {
-  std::string seeds;
-  for (const int64_t seed : data.seeds)
-    seeds += fmt::format("{}{}", seeds.empty() ? "" : ", ", seed);
-  const auto fact = [](const char* name, const std::string& value) {
-    return value.empty()
-               ? std::string()
-               : fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escape_html(value));
-  };
-  return "<dl class=\"facts\">" + fact("Protocol", data.protocol) + fact("Seeds", seeds) +
-         fact("Reasoner", data.reasoner) + fact("Created", data.created) + "</dl>\n";
+std::string facts_html(const std::vector<KeyValue>& facts) {
+  std::string html = "<dl class=\"facts\">";
+  for (const KeyValue& fact : facts) {
+    if (fact.value.empty()) continue;
+    html += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", escape_html(fact.key),
+                        escape_html(fact.value));
+  }
+  return html + "</dl>\n";
 }
 
 // The page may load nothing and run only the scripts that carry the nonce: a second wall behind the
 // escaping.
-std::string head(const ReportData& data, const std::string& nonce) {
+std::string head(const std::string& title, const std::string& nonce) {
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src "
@@ -36,7 +33,7 @@ std::string head(const ReportData& data, const std::string& nonce) {
       "<meta name=\"color-scheme\" content=\"light dark\">\n"
       "<link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{css}</style>\n"
       "<noscript><style>.plot {{ display: none; }}</style></noscript>\n</head>\n",
-      fmt::arg("nonce", nonce), fmt::arg("title", escape_html(data.title)),
+      fmt::arg("nonce", nonce), fmt::arg("title", escape_html(title)),
       fmt::arg("css", report_css()));
 }
 
@@ -78,6 +75,24 @@ std::string key_value_table(const std::string& caption, const std::vector<KeyVal
   return html + "</tbody></table>\n";
 }
 
+std::string page_html(const std::string& title, const std::vector<KeyValue>& facts,
+                      const Page& page) {
+  const std::string charts = charts_json(page.charts);
+  const std::string nonce = hash_hex(charts + page.body);
+  std::string html = head(title, nonce);
+  html += fmt::format(
+      "<body>\n<header>\n<h1>{}</h1>\n{}<nav aria-label=\"Sections\">{}</nav>\n</header>\n<main>\n",
+      escape_html(title), facts_html(facts), page.navigation);
+  html +=
+      "<noscript><p class=\"note\">Charts need JavaScript. The numbers of each chart are in the "
+      "table below it.</p></noscript>\n";
+  html += page.body + "</main>\n" + footer();
+  html += fmt::format("<script type=\"application/json\" id=\"charts\">{}</script>\n", charts);
+  html += fmt::format("<script nonce=\"{}\">{}</script>\n", nonce, chart_js());
+  html += fmt::format("<script nonce=\"{}\">\n{}</script>\n</body>\n</html>\n", nonce, report_js());
+  return html;
+}
+
 std::string report_html(const ReportData& data) {
   check_report(data);
   Page page;
@@ -87,21 +102,15 @@ std::string report_html(const ReportData& data) {
   add_similarity_section(page, data);
   add_rows_section(page, data);
   add_run_section(page, data);
-
-  const std::string charts = charts_json(page.charts);
-  const std::string nonce = hash_hex(charts + page.body);
-  std::string html = head(data, nonce);
-  html += fmt::format(
-      "<body>\n<header>\n<h1>{}</h1>\n{}<nav aria-label=\"Sections\">{}</nav>\n</header>\n<main>\n",
-      escape_html(data.title), facts(data), page.navigation);
-  html +=
-      "<noscript><p class=\"note\">Charts need JavaScript. The numbers of each chart are in the "
-      "table below it.</p></noscript>\n";
-  html += page.body + "</main>\n" + footer();
-  html += fmt::format("<script type=\"application/json\" id=\"charts\">{}</script>\n", charts);
-  html += fmt::format("<script nonce=\"{}\">{}</script>\n", nonce, chart_js());
-  html += fmt::format("<script nonce=\"{}\">\n{}</script>\n</body>\n</html>\n", nonce, report_js());
-  return html;
+  std::string seeds;
+  for (const int64_t seed : data.seeds)
+    seeds += fmt::format("{}{}", seeds.empty() ? "" : ", ", seed);
+  return page_html(data.title,
+                   {{"Protocol", data.protocol},
+                    {"Seeds", seeds},
+                    {"Reasoner", data.reasoner},
+                    {"Created", data.created}},
+                   page);
 }
 
 }  // namespace llmcf::pipeline

@@ -30,6 +30,10 @@ void add_similarity_section(Page& page, const ReportData& data);
 void add_rows_section(Page& page, const ReportData& data);
 void add_run_section(Page& page, const ReportData& data);
 
+// The whole document: title and facts as its head, then what the sections appended.
+std::string page_html(const std::string& title, const std::vector<KeyValue>& facts,
+                      const Page& page);
+
 // Two columns: name and text.
 std::string key_value_table(const std::string& caption, const std::vector<KeyValue>& entries);
 
