@@ -208,8 +208,15 @@ class Splitter {
     return index + test + valid >= count ? Split::kValid : Split::kTrain;
   }
 
+  bool is_drawn(int32_t user) const {
+    if (options_.user_share >= 1) return true;
+    Random random(static_cast<uint64_t>(options_.seed), fmt::format("share of user {}", user));
+    return random.uniform() < options_.user_share;
+  }
+
   void split_user(int32_t user, NegativeSampler& sampler) {
     collect(user, scratch_);
+    const bool drawn = is_drawn(user);
     if (!scratch_.empty()) sampler.begin_user(user);
     for (size_t index = 0; index < scratch_.size(); ++index) {
       const Candidate& row = scratch_[index];
@@ -217,12 +224,13 @@ class Splitter {
       const int32_t item = dataset_.event_item()[static_cast<size_t>(row.event)];
       const int64_t time = dataset_.event_time()[static_cast<size_t>(row.event)];
       Columns& columns = columns_[static_cast<size_t>(split)];
-      columns.push(user, item, row.position, row.label, time, row.event);
+      if (drawn) columns.push(user, item, row.position, row.label, time, row.event);
       if (!explicit_) {
+        // Drawn for everybody: a user's negatives do not depend on who else has rows.
         for (const int32_t negative : sampler.draw(split))
-          columns.push(user, negative, row.position, 0.0F, time, row.event);
+          if (drawn) columns.push(user, negative, row.position, 0.0F, time, row.event);
       }
-      if (split != Split::kTrain) continue;
+      if (!drawn || split != Split::kTrain) continue;
       user_in_train_[static_cast<size_t>(user)] = 1;
       item_train_count_[static_cast<size_t>(item)] += row.label > 0;
     }
@@ -284,6 +292,7 @@ SplitOptions SplitOptions::from(const Config& config) {
   }
   options.min_history = config.get_int("min_history", options.min_history, 0, 1 << 30);
   options.negatives = config.get_int("negatives", options.negatives, 0, 1 << 20);
+  options.user_share = config.get_number("user_share", options.user_share, 1e-6, 1);
   options.rating_threshold =
       config.get_number("rating_threshold", options.rating_threshold, 0, 1e9);
   options.seed = config.get_int("seed", options.seed, 0, INT64_MAX);

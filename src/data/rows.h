@@ -27,8 +27,9 @@ struct SplitOptions {
   std::string method = "leave_one_out";  // leave_one_out | time | ratio
   double valid_share = 0.1;              // time, ratio: share of the rows
   double test_share = 0.1;
-  int64_t min_history = 1;      // positives with a shorter history are not rows
-  int64_t negatives = 1;        // per positive; ignored with explicit labels
+  int64_t min_history = 1;  // positives with a shorter history are not rows
+  int64_t negatives = 1;    // per positive; ignored with explicit labels
+  double user_share = 1;    // of the users that have rows; a larger share contains a smaller one
   double rating_threshold = 0;  // > 0: label = rating >= threshold, no sampled negatives
   int64_t seed = 2023;
 

@@ -41,9 +41,9 @@ retrieval::Pool pool_of(const cot::ExampleSet& examples) {
 
 }  // namespace
 
-Journey::Journey(const RunConfig& config, std::set<std::string> force)
+Journey::Journey(const RunConfig& config, std::set<std::string> force, Access access)
     : config_(config),
-      workspace_(config.workspace),
+      workspace_(config.workspace, access),
       runner_(workspace_, std::move(force)),
       import_options_(data::ImportOptions::from(config.data)),
       split_options_(data::SplitOptions::from(config.split)),

@@ -27,7 +27,10 @@ namespace llmcf::pipeline {
 class Journey {
  public:
   // Reads and checks the whole configuration before any stage runs. Throws InputError.
-  Journey(const RunConfig& config, std::set<std::string> force);
+  Journey(const RunConfig& config, std::set<std::string> force, Access access = Access::kAlone);
+
+  // Whether the stages before train are somebody else's: one that is not current is an error.
+  void require_current(bool on) { runner_.require_current(on); }
 
   void import();
   void split();

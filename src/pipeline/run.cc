@@ -51,13 +51,14 @@ RunOutcome run(const RunConfig& config, const RunOptions& options) {
       throw Error("--force: " + unknown_name("stage", stage, known));
     }
   }
-  Journey journey(config, options.force);
+  Journey journey(config, options.force, options.shared ? Access::kShared : Access::kAlone);
   RunOutcome outcome;
   for (const NamedStage& stage : stages()) {
     if (options.dry_run && stage.name == "reason") {
       outcome.estimate = journey.estimate_reasoning();
       break;
     }
+    journey.require_current(options.shared && stage.name != "train");
     stage.run(journey);
     if (stage.name == options.until) break;
   }

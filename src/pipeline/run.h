@@ -24,6 +24,9 @@ struct RunOptions {
   std::string until = "report";  // the last stage to run
   std::set<std::string> force;   // stages to run though nothing changed
   bool dry_run = false;          // stop before the reason stage and say what it would cost
+  // Only trains: the stages before were made by a run that ended, and several processes share the
+  // workspace, each with other variants or seeds in its configuration.
+  bool shared = false;
 };
 
 struct RunOutcome {

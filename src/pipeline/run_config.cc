@@ -11,23 +11,12 @@ namespace llmcf::pipeline {
 
 namespace {
 
-void check_name(const Config& entry, const std::string& name) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  };
-  if (name.empty() || name[0] == '.' || !std::all_of(name.begin(), name.end(), allowed)) {
-    entry.fail("name",
-               fmt::format("'{}' names a directory: use letters, digits, '-', '_' and '.'", name));
-  }
-}
-
 std::vector<Variant> read_variants(const Config& config, const Config& model, const Config& train) {
   std::vector<Variant> variants;
   std::set<std::string> names;
   for (const Config& entry : config.list("variants")) {
     const auto name = entry.require<std::string>("name");
-    check_name(entry, name);
+    check_directory_name(entry, name);
     if (!names.insert(name).second)
       entry.fail("name", fmt::format("two variants are named '{}'", name));
     variants.push_back({.name = name,
@@ -44,9 +33,18 @@ std::vector<Variant> read_variants(const Config& config, const Config& model, co
 
 }  // namespace
 
-RunConfig RunConfig::load(const std::filesystem::path& file,
-                          const std::vector<std::string>& overrides) {
-  Config config = Config::load(file);
+void check_directory_name(const Config& entry, const std::string& name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  };
+  if (name.empty() || name[0] == '.' || !std::all_of(name.begin(), name.end(), allowed)) {
+    entry.fail("name",
+               fmt::format("'{}' names a directory: use letters, digits, '-', '_' and '.'", name));
+  }
+}
+
+void apply_overrides(Config& config, const std::vector<std::string>& overrides) {
   for (const std::string& override_text : overrides) {
     const size_t equals = override_text.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -54,7 +52,17 @@ RunConfig RunConfig::load(const std::filesystem::path& file,
     }
     config.set(override_text.substr(0, equals), override_text.substr(equals + 1));
   }
-  RunConfig run{.name = config.get<std::string>("name", file.stem().string()),
+}
+
+RunConfig RunConfig::load(const std::filesystem::path& file,
+                          const std::vector<std::string>& overrides) {
+  Config config = Config::load(file);
+  apply_overrides(config, overrides);
+  return from(config, file.stem().string());
+}
+
+RunConfig RunConfig::from(const Config& config, const std::string& default_name) {
+  RunConfig run{.name = config.get<std::string>("name", default_name),
                 .workspace = config.directory() / config.get<std::string>("workspace", "workspace"),
                 .protocol = config.get_choice("protocol", "strict", {"strict", "paper"}),
                 .seeds = config.get<std::vector<int64_t>>("seeds", {2023}),
@@ -75,6 +83,14 @@ RunConfig RunConfig::load(const std::filesystem::path& file,
   run.variants = read_variants(config, config.section("model"), config.section("train"));
   config.finish();
   return run;
+}
+
+std::string RunConfig::rows_key() const {
+  return data.canonical() + split.canonical() + encode.canonical();
+}
+
+std::string RunConfig::examples_key() const {
+  return reason.canonical() + retrieve.canonical();
 }
 
 }  // namespace llmcf::pipeline

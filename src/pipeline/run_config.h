@@ -45,6 +45,19 @@ struct RunConfig {
   // `overrides` are "dotted.path=yaml value". Throws InputError with file and line.
   static RunConfig load(const std::filesystem::path& file,
                         const std::vector<std::string>& overrides);
+  // The same from a tree in memory. `default_name` is used where it has none.
+  static RunConfig from(const Config& config, const std::string& default_name);
+
+  // Canonical text of the sections that decide which rows and texts there are, and of those that
+  // decide which examples.
+  std::string rows_key() const;
+  std::string examples_key() const;
 };
+
+// Applies "dotted.path=yaml value" texts. Throws Error for one without '='.
+void apply_overrides(Config& config, const std::vector<std::string>& overrides);
+
+// Throws InputError at key `name` unless it can name a directory.
+void check_directory_name(const Config& entry, const std::string& name);
 
 }  // namespace llmcf::pipeline

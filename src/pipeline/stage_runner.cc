@@ -113,6 +113,12 @@ std::string StageRunner::run(const Stage& stage) {
     digest.add_field(stage.digest());
     return digest.hex();
   }
+  if (require_current_) {
+    throw Error(
+        fmt::format("stage {} of workspace {} is stale; something it reads has changed "
+                    "since it was prepared. Start again.",
+                    stage.name, workspace_.root().string()));
+  }
   log::info("{:<24} started", stage.name);
   std::filesystem::remove(workspace_.state(stage.name));
   const auto start = std::chrono::steady_clock::now();

@@ -45,6 +45,9 @@ class StageRunner {
   // `force`: stages (by name, or the part before the first '.') that run even if nothing changed.
   StageRunner(const Workspace& workspace, std::set<std::string> force);
 
+  // From now on a stage that is not current is an error: somebody else makes it.
+  void require_current(bool on) { require_current_ = on; }
+
   // Runs or skips the stage; returns its digest.
   std::string run(const Stage& stage);
 
@@ -56,6 +59,7 @@ class StageRunner {
  private:
   const Workspace& workspace_;
   std::set<std::string> force_;
+  bool require_current_ = false;
   std::vector<StageReport> reports_;
 };
 

@@ -37,7 +37,7 @@ void remove_leftovers(const std::filesystem::path& root) {
 
 }  // namespace
 
-Workspace::Workspace(std::filesystem::path root) : root_(std::move(root)) {
+Workspace::Workspace(std::filesystem::path root, Access access) : root_(std::move(root)) {
   std::error_code error;
   std::filesystem::create_directories(root_, error);
   const std::filesystem::path lock_path = root_ / ".lock";
@@ -46,14 +46,14 @@ Workspace::Workspace(std::filesystem::path root) : root_(std::move(root)) {
     throw Error(
         fmt::format("{}: cannot use this workspace: {}", root_.string(), std::strerror(errno)));
   }
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  if (::flock(lock_, (access == Access::kAlone ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     ::close(lock_);
     throw Error(fmt::format(
         "{}: another llmcf process is working in this workspace; wait for it, or name another one "
         "with --workspace",
         root_.string()));
   }
-  remove_leftovers(root_);
+  if (access == Access::kAlone) remove_leftovers(root_);
   if (std::filesystem::exists(root_ / kErasedFile)) {
     const std::string text = read_file(root_ / kErasedFile);
     for (const std::string_view line : split(text, '\n')) {

@@ -10,8 +10,8 @@
 //   erased.txt                                           digests of erased users' names
 //
 // Invariants:
-//  1. One process at a time: opening takes an advisory lock that ends with the process, however it
-//  ends.
+//  1. One process at a time, or several that share it and train different runs: opening takes an
+//     advisory lock that ends with the process, however it ends.
 //  2. Only AtomicFile and SQLite write here: every artefact is whole or absent.
 #pragma once
 
@@ -22,11 +22,17 @@
 
 namespace llmcf::pipeline {
 
+// Who else may be in a workspace.
+enum class Access {
+  kAlone,   // nobody
+  kShared,  // others that share it: each writes only the run that it trains
+};
+
 class Workspace {
  public:
   // Creates the directory if needed. Throws Error if another process holds it or it cannot be
   // written.
-  explicit Workspace(std::filesystem::path root);
+  explicit Workspace(std::filesystem::path root, Access access = Access::kAlone);
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;

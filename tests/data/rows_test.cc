@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -51,6 +52,35 @@ class RowsTest : public ::testing::Test {
   Workshop shop_;
   std::unique_ptr<Dataset> dataset_;
 };
+
+TEST_F(RowsTest, AShareOfTheUsersKeepsTheirRowsAsTheyAre) {
+  // Rows as (split, user, position, item).
+  using Row = std::tuple<Split, int32_t, int32_t, int32_t>;
+  const auto rows_of = [&](double share) {
+    const RowSet rows = split({.user_share = share});
+    std::set<Row> found;
+    for (const Split split : kSplits) {
+      const Rows& part = rows.rows(split);
+      for (size_t row = 0; row < part.user.size(); ++row)
+        found.emplace(split, part.user[row], part.position[row], part.item[row]);
+    }
+    return found;
+  };
+  const auto users_of = [](const std::set<Row>& rows) {
+    std::set<int32_t> users;
+    for (const Row& row : rows)
+      users.insert(std::get<1>(row));
+    return users;
+  };
+  const std::set<Row> all = rows_of(1), half = rows_of(0.5), third = rows_of(0.33);
+  EXPECT_GT(users_of(third).size(), 10U);
+  EXPECT_LT(users_of(third).size(), users_of(half).size());
+  EXPECT_LT(users_of(half).size(), users_of(all).size());
+  EXPECT_TRUE(std::includes(half.begin(), half.end(), third.begin(), third.end()));
+  EXPECT_TRUE(std::includes(all.begin(), all.end(), half.begin(), half.end()));
+  for (const Row& row : all)
+    EXPECT_EQ(third.contains(row), users_of(third).contains(std::get<1>(row)));
+}
 
 TEST_F(RowsTest, HistoryIsWhatPrecedesTheRow) {
   const RowSet rows = split({});

@@ -28,7 +28,8 @@ TEST(Grid, EscapesWhatEachRenderingGivesAMeaning) {
   EXPECT_THAT(grid_markdown(example()), HasSubstr("| a\\|b\\<c> | – |\n"));
   EXPECT_THAT(grid_markdown(example()), HasSubstr("| --- | ---: |\n"));
   EXPECT_THAT(grid_csv(example()), HasSubstr("\"ict_wocot, 50 %\",0.8012 ± 0.0010\n"));
-  EXPECT_THAT(grid_latex(example()), HasSubstr("ict\\_wocot, 50 \\% & 0.8012 $\\pm$ 0.0010 \\\\\n"));
+  EXPECT_THAT(grid_latex(example()),
+              HasSubstr("ict\\_wocot, 50 \\% & 0.8012 $\\pm$ 0.0010 \\\\\n"));
   EXPECT_THAT(grid_latex(example()), HasSubstr("\\begin{tabular}{lr}\n\\toprule\n"));
   EXPECT_THAT(grid_html(example(), "A & B"), HasSubstr("<caption>A &amp; B</caption>"));
   EXPECT_THAT(grid_html(example(), ""), HasSubstr("<th scope=\"row\">a|b&lt;c&gt;</th><td>–</td>"));
