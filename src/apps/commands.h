@@ -15,6 +15,7 @@ void add_sample(CLI::App& app);
 void add_pool(CLI::App& app);
 void add_erase(CLI::App& app);
 void add_doctor(CLI::App& app);
+void add_experiment(CLI::App& app);  // and tune
 
 // Shared by the commands that read a configuration.
 struct ConfigOptions {

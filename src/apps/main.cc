@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   llmcf::apps::add_pool(app);
   llmcf::apps::add_erase(app);
   llmcf::apps::add_doctor(app);
+  llmcf::apps::add_experiment(app);
 
   try {
     app.parse(argc, argv);

@@ -8,11 +8,11 @@
 namespace llmcf::pipeline {
 
 struct ChartSeries {
-  std::string name;
-  std::string group;           // series of one group share a legend entry; usually the name
-  std::string color;           // custom property of the style sheet, e.g. "--series-0"
-  std::vector<double> values;  // parallel to Chart::x; NaN leaves a gap
-  int mark = -1;               // index of the value drawn with a ring, e.g. the epoch kept
+  std::string name = {};
+  std::string group = {};           // series of one group share a legend entry; usually the name
+  std::string color = {};           // custom property of the style sheet, e.g. "--series-0"
+  std::vector<double> values = {};  // parallel to Chart::x; NaN leaves a gap
+  int mark = -1;                    // index of the value drawn with a ring, e.g. the epoch kept
   // Kind interval only: values are the seeds' figures.
   double low = std::numeric_limits<double>::quiet_NaN();
   double mean = std::numeric_limits<double>::quiet_NaN();
@@ -27,17 +27,17 @@ struct Chart {
   };
 
   Kind kind = Kind::kLines;
-  std::string id;       // unique in the page
-  std::string title;    // above the chart
-  std::string summary;  // what a reader who cannot see it should know; one sentence
-  std::string x_title;
-  std::string y_title;
-  std::vector<std::string> x;
-  std::vector<std::string> x_note;  // shown below x, e.g. numbers of rows; may be empty
-  std::string x_note_title;
+  std::string id = {};       // unique in the page
+  std::string title = {};    // above the chart
+  std::string summary = {};  // what a reader who cannot see it should know; one sentence
+  std::string x_title = {};
+  std::string y_title = {};
+  std::vector<std::string> x = {};
+  std::vector<std::string> x_note = {};  // shown below x, e.g. numbers of rows; may be empty
+  std::string x_note_title = {};
   bool percent = false;
   int decimals = 4;
-  std::vector<ChartSeries> series;
+  std::vector<ChartSeries> series = {};
 };
 
 // Custom property for the n-th variant; they repeat after eight.

@@ -1,0 +1,189 @@
+#include "pipeline/experiment/results.h"
+
+#include <algorithm>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/strings.h"
+
+namespace llmcf::pipeline::experiment {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json json_of(const std::optional<double>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+std::optional<double> optional_number(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  return found->get<double>();
+}
+
+double median_of(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+std::string result_line(const Result& result) {
+  const Coordinates& at = result.at;
+  return Json{{"key", result.key},
+              {"experiment", result.experiment},
+              {"backbone", at.backbone},
+              {"variant", at.variant},
+              {"pool", at.pool},
+              {"sweep", at.sweep},
+              {"point", at.point},
+              {"seed", at.seed},
+              {"auc", json_of(result.auc)},
+              {"log_loss", json_of(result.log_loss)},
+              {"gauc", json_of(result.group_auc)},
+              {"auc_low", json_of(result.auc_low)},
+              {"auc_high", json_of(result.auc_high)},
+              {"valid_auc", result.valid_auc},
+              {"valid_log_loss", result.valid_log_loss},
+              {"best_epoch", result.best_epoch},
+              {"epochs", result.epochs},
+              {"train_rows_per_second", result.train_rows_per_second},
+              {"seconds", result.seconds},
+              {"peak_mib", result.peak_mib},
+              {"threads", result.threads},
+              {"protocol", result.protocol},
+              {"config", result.config},
+              {"dataset", result.dataset},
+              {"version", result.version},
+              {"machine", result.machine},
+              {"finished", result.finished}}
+      .dump();
+}
+
+Result parse_result(const std::string& text, const std::string& file, int64_t line) {
+  try {
+    const Json json = Json::parse(text);
+    return {.key = json.at("key"),
+            .experiment = json.at("experiment"),
+            .at = {.backbone = json.at("backbone"),
+                   .variant = json.at("variant"),
+                   .pool = json.at("pool"),
+                   .sweep = json.at("sweep"),
+                   .point = json.at("point"),
+                   .seed = json.at("seed")},
+            .auc = optional_number(json, "auc"),
+            .log_loss = optional_number(json, "log_loss"),
+            .group_auc = optional_number(json, "gauc"),
+            .auc_low = optional_number(json, "auc_low"),
+            .auc_high = optional_number(json, "auc_high"),
+            .valid_auc = json.at("valid_auc"),
+            .valid_log_loss = json.at("valid_log_loss"),
+            .best_epoch = json.at("best_epoch"),
+            .epochs = json.at("epochs"),
+            .train_rows_per_second = json.at("train_rows_per_second"),
+            .seconds = json.at("seconds"),
+            .peak_mib = json.at("peak_mib"),
+            .threads = json.at("threads"),
+            .protocol = json.at("protocol"),
+            .config = json.at("config"),
+            .dataset = json.at("dataset"),
+            .version = json.at("version"),
+            .machine = json.at("machine"),
+            .finished = json.at("finished")};
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(file, line,
+                     fmt::format("not the line of a finished run ({}); remove the line, and the "
+                                 "run is trained again",
+                                 error.what()));
+  }
+}
+
+Result read_run(const std::filesystem::path& directory) {
+  const std::string text = read_file(directory / "metrics.jsonl");
+  Result result;
+  std::vector<Json> epochs;
+  for (const std::string_view line : split(text, '\n')) {
+    if (line.empty()) continue;
+    Json json = Json::parse(line);
+    if (json.at("event") != "final") {
+      epochs.push_back(std::move(json));
+      continue;
+    }
+    const Json& test = json.at("test");
+    result.best_epoch = json.at("best_epoch");
+    result.auc = test.at("auc");
+    result.log_loss = test.at("log_loss");
+    result.group_auc = optional_number(test, "gauc");
+    result.auc_low = test.at("auc_low");
+    result.auc_high = test.at("auc_high");
+  }
+  if (!result.auc || result.best_epoch < 1)
+    throw Error(fmt::format("{}: the run did not finish", directory.string()));
+  result.epochs = static_cast<int64_t>(epochs.size());
+  const Json& best = epochs.at(static_cast<size_t>(result.best_epoch) - 1).at("valid");
+  result.valid_auc = best.at("auc");
+  result.valid_log_loss = best.at("log_loss");
+  std::vector<double> rates;
+  for (const Json& epoch : epochs)
+    rates.push_back(epoch.at("time").at("rows_per_second"));
+  result.train_rows_per_second = median_of(std::move(rates));
+  return result;
+}
+
+ResultStore::ResultStore(std::filesystem::path path) : path_(std::move(path)) {
+  if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path());
+  const std::filesystem::path lock_path =
+      path_.parent_path() / ("." + path_.filename().string() + ".lock");
+  lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0 || ::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    if (lock_ >= 0) ::close(lock_);
+    throw Error(
+        fmt::format("{}: another process is writing these results; wait for it, or name "
+                    "another file with --set results=FILE",
+                    path_.string()));
+  }
+  if (!std::filesystem::exists(path_)) return;
+  const std::string text = read_file(path_);
+  int64_t number = 0;
+  for (const std::string_view line : split(text, '\n')) {
+    ++number;
+    if (line.empty()) continue;
+    results_.push_back(parse_result(std::string(line), path_.string(), number));
+    place_[results_.back().key] = results_.size() - 1;
+  }
+}
+
+ResultStore::~ResultStore() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+const Result* ResultStore::find(const std::string& key) const {
+  const auto found = place_.find(key);
+  return found == place_.end() ? nullptr : &results_[found->second];
+}
+
+void ResultStore::add(const Result& result) {
+  const auto [place, added] = place_.emplace(result.key, results_.size());
+  if (added)
+    results_.push_back(result);
+  else
+    results_[place->second] = result;
+  save();
+}
+
+void ResultStore::save() const {
+  std::string text;
+  for (const Result& result : results_)
+    text += result_line(result) + "\n";
+  write_file(path_, text);
+}
+
+}  // namespace llmcf::pipeline::experiment
