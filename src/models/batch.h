@@ -47,6 +47,9 @@ struct FieldSpec {
 struct FeatureSpec {
   std::vector<TableSpec> tables;
   std::vector<FieldSpec> fields;
+  // Item fields that are also known for every item of a history (Batch::history), ascending; empty
+  // = batches carry no histories item by item.
+  std::vector<int> sequence_fields;
   int64_t text_dim = 0;  // W; 0 = no text
   int64_t kar_dim = 0;   // width of the KAR vectors; 0 = none
   int64_t num_fields() const { return static_cast<int64_t>(fields.size()); }
@@ -62,6 +65,15 @@ struct TableRows {
   std::vector<int32_t> rows;  // slab row r holds row rows[r] of the table
 };
 
+// The last L items that each query's user took before, item by item: what sequence models read.
+// Events are packed without padding; an item is embedded once, however often the batch shows it.
+struct HistoryItems {
+  std::vector<int32_t> offsets;  // [B + 1]: query b's events, oldest first
+  std::vector<int32_t> items;    // [N] index into [0, U)
+  int64_t distinct = 0;          // U
+  std::vector<Bag> fields;       // [number of sequence fields], each over U items
+};
+
 struct Batch {
   int64_t queries = 0;  // B
   int64_t samples = 0;  // S
@@ -69,6 +81,7 @@ struct Batch {
 
   std::vector<TableRows> tables;  // [number of tables]
   std::vector<Bag> fields;        // [F], each over S samples
+  HistoryItems history;           // empty unless FeatureSpec::sequence_fields names fields
   std::vector<float> labels;      // [B]
 
   // Frozen text (empty when text_dim == 0).

@@ -4,7 +4,6 @@
 #include <ATen/ops/full.h>
 
 #include "core/error.h"
-#include "models/options.h"
 
 namespace llmcf::models {
 
@@ -20,6 +19,10 @@ const std::vector<CtrEntry>& ctr_models() {
 #undef MODEL
   };
   return entries;
+}
+
+bool reads_histories(const ModelOptions& options) {
+  return ctr_model(options.backbone).needs.history;
 }
 
 std::vector<std::string> backbone_names() {
@@ -38,6 +41,19 @@ const CtrEntry& ctr_model(std::string_view name) {
 torch::Tensor concatenated(const Features& features) {
   const torch::Tensor flat = features.fields.flatten(1);
   return features.context.defined() ? at::cat({flat, features.context}, 1) : flat;
+}
+
+torch::nn::Linear register_context_projection(torch::nn::Module& module, const BackboneSpec& spec) {
+  if (spec.context_dim == 0 || spec.context_dim == spec.embed_dim) return nullptr;
+  return module.register_module("context_projection",
+                                torch::nn::Linear(spec.context_dim, spec.embed_dim));
+}
+
+torch::Tensor fields_with_context(const Features& features, torch::nn::Linear& projection) {
+  if (!features.context.defined()) return features.fields;
+  const torch::Tensor field =
+      projection.is_empty() ? features.context : projection->forward(features.context);
+  return at::cat({features.fields, field.unsqueeze(1)}, 1);
 }
 
 torch::Tensor register_bias(torch::nn::Module& module, const std::optional<float>& fixed) {

@@ -7,6 +7,7 @@
 // LLMCF_CTR_MODEL(<the file's stem>, <the class>); CMake finds it and writes the list.
 //
 //   B queries   F fields   D embedding width   C context width
+//   N events    U distinct items of the histories   G fields of an item of a history
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,13 @@
 #include <vector>
 
 #include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
 #include "core/config.h"
 #include "models/batch.h"
+#include "models/options.h"
+#include "nn/history.h"
 #include "nn/init.h"
 
 namespace llmcf::models {
@@ -30,23 +34,34 @@ struct Features {
   torch::Tensor fields;       // [B, F, D] in the order of FeatureSpec::fields
   torch::Tensor first_order;  // [B] sum of the fields' first-order weights; zeros unless asked for
   torch::Tensor context;      // [B, C]; undefined when context_dim == 0
+  // Only for backbones that ask for it: the histories item by item.
+  torch::Tensor history_items;  // [U, G, D] in the order of BackboneSpec::sequence_fields
+  nn::Histories history;        // which of them each query saw
 };
 
 // What a backbone is told when it is made. Its own options come from the section with its name.
 struct BackboneSpec {
-  int64_t num_fields = 0;        // F
-  int64_t embed_dim = 0;         // D
-  int64_t context_dim = 0;       // C; 0 = no context
-  std::vector<FieldRole> roles;  // [F]
+  int64_t num_fields = 0;                 // F
+  int64_t embed_dim = 0;                  // D
+  int64_t context_dim = 0;                // C; 0 = no context
+  std::vector<FieldRole> roles;           // [F]
+  std::vector<int> sequence_fields = {};  // [G] item fields (indices into F) of history_items
   std::vector<int64_t> mlp = {200, 80};
   double dropout = 0.1;
   // Protocol paper: the linear part's bias is this constant. Otherwise it is trained, from 0.
   std::optional<float> fixed_linear_bias = std::nullopt;
 };
 
+// What the rest of the run decides about the defaults of a backbone's own options.
+struct BackboneDefaults {
+  bool paper = false;  // protocol: paper
+  ContextKind context = ContextKind::kNone;
+};
+
 // What a backbone asks of the features.
 struct BackboneNeeds {
   bool first_order = false;
+  bool history = false;  // histories item by item
   nn::InitKind init = nn::InitKind::kDefault;
 };
 
@@ -60,8 +75,10 @@ class CtrModel : public torch::nn::Module {
 // One file of models/ctr.
 struct CtrEntry {
   std::string_view name;
-  std::shared_ptr<CtrModel> (*make)(const Config& options, const BackboneSpec& spec);
-  void (*check)(const Config& options);  // throws InputError on a bad or unknown key
+  std::shared_ptr<CtrModel> (*make)(const Config& options, const BackboneDefaults& defaults,
+                                    const BackboneSpec& spec);
+  // Throws InputError on a bad or unknown key.
+  void (*check)(const Config& options, const BackboneDefaults& defaults);
   BackboneNeeds needs;
 };
 
@@ -73,23 +90,39 @@ const CtrEntry& ctr_model(std::string_view name);
 // [B, F, D] -> [B, F * D], then the context if there is one: [B, F * D + C].
 torch::Tensor concatenated(const Features& features);
 
+// A backbone that treats the context as one more field: null if it is as wide as a field (or there
+// is none), else a trained projection C -> D, registered as "context_projection".
+torch::nn::Linear register_context_projection(torch::nn::Module& module, const BackboneSpec& spec);
+// [B, F, D], or [B, F + 1, D] with the context as the last field.
+torch::Tensor fields_with_context(const Features& features, torch::nn::Linear& projection);
+
 // A logit's trainable or fixed scalar, registered as parameter or buffer "bias".
 torch::Tensor register_bias(torch::nn::Module& module, const std::optional<float>& fixed);
+
+template <typename Class>
+typename Class::Options read_options(const Config& config, const BackboneDefaults& defaults) {
+  if constexpr (requires { Class::Options::from(config, defaults); }) {
+    return Class::Options::from(config, defaults);
+  } else {
+    return Class::Options::from(config);
+  }
+}
 
 }  // namespace llmcf::models
 
 // Makes the entry of file `stem`. The class has a nested Options with `static Options from(const
-// Config&)`, a constructor (const Options&, const BackboneSpec&) and a static constexpr
-// BackboneNeeds kNeeds.
-#define LLMCF_CTR_MODEL(stem, Class)                                                          \
-  CtrEntry ctr_entry_##stem() {                                                               \
-    return {#stem,                                                                            \
-            [](const Config& config, const BackboneSpec& spec) -> std::shared_ptr<CtrModel> { \
-              return std::make_shared<Class>(Class::Options::from(config), spec);             \
-            },                                                                                \
-            [](const Config& config) {                                                        \
-              Class::Options::from(config);                                                   \
-              config.finish();                                                                \
-            },                                                                                \
-            Class::kNeeds};                                                                   \
+// Config&)` or `from(const Config&, const BackboneDefaults&)`, a constructor (const Options&, const
+// BackboneSpec&) and a static constexpr BackboneNeeds kNeeds.
+#define LLMCF_CTR_MODEL(stem, Class)                                                       \
+  CtrEntry ctr_entry_##stem() {                                                            \
+    return {#stem,                                                                         \
+            [](const Config& config, const BackboneDefaults& defaults,                     \
+               const BackboneSpec& spec) -> std::shared_ptr<CtrModel> {                    \
+              return std::make_shared<Class>(read_options<Class>(config, defaults), spec); \
+            },                                                                             \
+            [](const Config& config, const BackboneDefaults& defaults) {                   \
+              read_options<Class>(config, defaults);                                       \
+              config.finish();                                                             \
+            },                                                                             \
+            Class::kNeeds};                                                                \
   }

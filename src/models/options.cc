@@ -105,9 +105,11 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
   options.embed_dim = config.get_int("embed_dim", options.embed_dim, 1, 65536);
   options.mlp = read_widths(config, "mlp", options.mlp);
   options.dropout = config.get_number("dropout", options.dropout, 0.0, 0.99);
-  options.backbone_options = config.section(options.backbone);
-  ctr_model(options.backbone).check(options.backbone_options);
+  options.paper = protocol == "paper";
   options.context = read_context(config);
+  options.backbone_options = config.section(options.backbone);
+  ctr_model(options.backbone)
+      .check(options.backbone_options, {.paper = options.paper, .context = options.context});
   options.text_map = read_widths(config, "text_map", options.text_map);
   options.token_map = read_widths(config, "token_map", options.token_map);
   if (options.text_map.back() != options.token_map.back())
@@ -121,7 +123,7 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
   distillation.finish();
   if (config.has("init"))
     options.init = config.get_choice("init", "default", {"default", "xavier"});
-  read_protocol(config, protocol == "paper", options);
+  read_protocol(config, options.paper, options);
   config.finish();
   return options;
 }

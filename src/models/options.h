@@ -76,6 +76,7 @@ struct ModelOptions {
   std::string init;  // "" = the backbone's own, "default", "xavier"
 
   // Protocol switches. Defaults are protocol strict.
+  bool paper = false;                      // what the backbone's own switches default to
   bool trains_linear_bias = true;          // false: a fixed random constant
   bool loss_on_probabilities = false;      // true: on float32 probabilities, log clamped at -100
   bool decays_padding = false;             // true: row 0 may hold values and is decayed
@@ -85,6 +86,9 @@ struct ModelOptions {
   // Unknown keys, also below the backbone's name, are errors. Throws InputError.
   static ModelOptions from(const Config& config, const std::string& protocol);
 };
+
+// Whether the backbone reads histories item by item (FeatureSpec::sequence_fields).
+bool reads_histories(const ModelOptions& options);
 
 // The backbones there are, sorted.
 std::vector<std::string> backbone_names();

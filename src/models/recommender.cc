@@ -31,6 +31,7 @@ BackboneSpec backbone_spec(const FeatureSpec& spec, const ModelOptions& options,
                         .fixed_linear_bias = fixed_bias(options, seed)};
   for (const FieldSpec& field : spec.fields)
     backbone.roles.push_back(field.role);
+  backbone.sequence_fields = spec.sequence_fields;
   return backbone;
 }
 
@@ -46,6 +47,12 @@ Recommender::Recommender(const FeatureSpec& spec, const ModelOptions& options,
     : spec_(spec), options_(options) {
   const CtrEntry& entry = ctr_model(options.backbone);
   const nn::InitKind kind = init_kind(options, entry.needs);
+  reads_history_ = entry.needs.history;
+  if (reads_history_ && spec.sequence_fields.empty())
+    throw Error(
+        fmt::format("backbone '{}' reads histories item by item, which the features were "
+                    "made without; set FeatureInputs::histories",
+                    options.backbone));
   for (const TableSpec& table : spec.tables) {
     tables_.push_back(std::make_unique<nn::EmbeddingTable>(
         table.name, table.rows, options.embed_dim, entry.needs.first_order));
@@ -53,9 +60,10 @@ Recommender::Recommender(const FeatureSpec& spec, const ModelOptions& options,
   }
   context_ = make_context_source(options, spec, frozen);
   if (context_ != nullptr) register_module("context", context_);
-  backbone_ = register_module(
-      "backbone",
-      entry.make(options.backbone_options, backbone_spec(spec, options, context_.get(), seed)));
+  backbone_ =
+      register_module("backbone", entry.make(options.backbone_options,
+                                             {.paper = options.paper, .context = options.context},
+                                             backbone_spec(spec, options, context_.get(), seed)));
   nn::initialise(*this, kind, seed, "");
 }
 
@@ -108,9 +116,42 @@ RecommenderOutput Recommender::forward(const Batch& batch) {
     output.context = made.context;
     output.reconstruction = made.reconstruction;
   }
-  output.logits = backbone_->forward(
-      {.fields = pooled.queries, .first_order = pooled.first_order, .context = output.context});
+  Features features{.fields = pooled.queries,
+                    .first_order = pooled.first_order,
+                    .context = output.context,
+                    .history_items = {},
+                    .history = {}};
+  if (reads_history_) add_history(batch, slabs, features);
+  output.logits = backbone_->forward(features);
   return output;
+}
+
+// The distinct items of the histories are bags over the same slabs, so their gradients meet those
+// of the fields.
+void Recommender::add_history(const Batch& batch, const std::vector<torch::Tensor>& slabs,
+                              Features& features) {
+  const HistoryItems& history = batch.history;
+  if (history.fields.size() != spec_.sequence_fields.size() ||
+      static_cast<int64_t>(history.offsets.size()) != batch.queries + 1)
+    throw Error(fmt::format("the batch has {} history fields and {} histories, the model {} and {}",
+                            history.fields.size(), static_cast<int64_t>(history.offsets.size()) - 1,
+                            spec_.sequence_fields.size(), batch.queries));
+  pooled_items_ = {.queries = history.distinct,
+                   .samples = history.distinct,
+                   .dim = options_.embed_dim,
+                   .fields = {},
+                   .frozen_rows = pooled_.frozen_rows};
+  for (size_t g = 0; g < history.fields.size(); ++g) {
+    const Bag& bag = history.fields[g];
+    const auto field = static_cast<size_t>(spec_.sequence_fields[g]);
+    pooled_items_.fields.push_back({.offsets = &bag.offsets,
+                                    .ids = &bag.ids,
+                                    .weights = &bag.weights,
+                                    .table = spec_.fields[field].table,
+                                    .first_order = false});
+  }
+  features.history_items = nn::pool(slabs, pooled_items_, false).queries;
+  features.history = nn::Histories::of(history.offsets, history.items);
 }
 
 Losses Recommender::loss(const Batch& batch) {

@@ -58,13 +58,15 @@ class Recommender : public torch::nn::Module {
  private:
   void gather(const Batch& batch);
   void describe(const Batch& batch);
+  void add_history(const Batch& batch, const std::vector<torch::Tensor>& slabs, Features& features);
 
   FeatureSpec spec_;
   ModelOptions options_;
   std::vector<std::unique_ptr<nn::EmbeddingTable>> tables_;
   std::shared_ptr<ContextSource> context_;  // null without a context
   std::shared_ptr<CtrModel> backbone_;
-  nn::PooledBatch pooled_;  // of the last forward pass
+  bool reads_history_ = false;
+  nn::PooledBatch pooled_, pooled_items_;  // of the last forward pass
   std::vector<nn::SlabGradient> slabs_;
 };
 

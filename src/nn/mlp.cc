@@ -12,6 +12,18 @@
 
 namespace llmcf::nn {
 
+namespace {
+
+torch::Tensor normalised(torch::nn::BatchNorm1dImpl& norm, const torch::Tensor& x) {
+  if (!norm.is_training() || x.size(0) > 1) return norm.forward(x);
+  norm.eval();
+  torch::Tensor y = norm.forward(x);
+  norm.train();
+  return y;
+}
+
+}  // namespace
+
 MlpImpl::MlpImpl(const MlpOptions& opts) : options(opts) {
   const auto& sizes = options.sizes;
   if (sizes.size() < 2 || *std::min_element(sizes.begin(), sizes.end()) < 1)
@@ -28,9 +40,9 @@ MlpImpl::MlpImpl(const MlpOptions& opts) : options(opts) {
 
 torch::Tensor MlpImpl::forward(torch::Tensor x) {
   for (size_t i = 0; i < linears.size(); ++i) {
-    x = nn::dropout(x, options.dropout, is_training());
+    if (i > 0 || options.input_dropout) x = nn::dropout(x, options.dropout, is_training());
     x = at::linear(x, linears[i]->weight, linears[i]->bias);
-    if (options.batch_norm) x = norms[i]->forward(x);
+    if (options.batch_norm) x = normalised(*norms[i], x);
     if (i + 1 < linears.size() || options.last_activation) x = x.relu_();
   }
   return x;

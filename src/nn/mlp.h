@@ -1,5 +1,6 @@
 // Multi-layer perceptron: for every layer Dropout -> Linear -> [BatchNorm] -> ReLU. Dropout comes
-// before each Linear, on the input too.
+// before each Linear, on the input too unless told otherwise. Training on a single row, which has
+// no spread, BatchNorm uses its running statistics.
 #pragma once
 
 #include <vector>
@@ -16,6 +17,7 @@ struct MlpOptions {
   double dropout = 0.0;
   bool batch_norm = false;
   bool last_activation = true;  // false: no ReLU after the last layer
+  bool input_dropout = true;    // false: no dropout in front of the first layer
 };
 
 class MlpImpl : public torch::nn::Module {

@@ -43,6 +43,12 @@ inline const std::map<std::string, std::string>& backbone_of() {
   return names;
 }
 
+// A recorded tensor and the part of ours that it must equal.
+struct RecordedView {
+  std::string name;  // without "param.", "grad.", "final."
+  torch::Tensor view;
+};
+
 class GoldenCase {
  public:
   explicit GoldenCase(const std::filesystem::path& json_path)
@@ -57,6 +63,7 @@ class GoldenCase {
 
   std::string model() const { return json_.at("model"); }
   std::string variant() const { return json_.at("variant"); }
+  bool reads_history() const { return model() == "DIN"; }
   int64_t steps() const { return json_.at("steps"); }
   const SafetensorsReader& reader() const { return reader_; }
   bool has(const std::string& key) const { return reader_.contains(key); }
@@ -68,6 +75,9 @@ class GoldenCase {
     if (view.dtype == Dtype::kF64) {
       const auto doubles = values_of<double>(reader_, key);
       floats.assign(doubles.begin(), doubles.end());
+    } else if (view.dtype == Dtype::kI64) {
+      const auto integers = values_of<int64_t>(reader_, key);
+      floats.assign(integers.begin(), integers.end());
     } else {
       floats = values_of<float>(reader_, key);
     }
@@ -85,6 +95,7 @@ class GoldenCase {
                        {"hist_item_id", 1, FieldRole::kHistory, false},
                        {"hist_brand_id", 2, FieldRole::kHistory, false},
                        {"hist_cate_id", 3, FieldRole::kHistory, false}},
+            .sequence_fields = reads_history() ? std::vector<int>{1, 2, 3} : std::vector<int>{},
             .text_dim = text ? shape("in.item_text")[1] : 0,
             .kar_dim = variant() == "kar" ? shape("in.kar_user")[1] : 0};
   }
@@ -92,8 +103,13 @@ class GoldenCase {
   ModelOptions options() const {
     ModelOptions options = ModelOptions::from(Config::parse(""), "paper");
     options.backbone = backbone_of().at(model());
+    options.backbone_options = backbone_options();
     options.embed_dim = config_.at("item_id_dim");
     options.mlp = config_.at("mlp_hidden_size").get<std::vector<int64_t>>();
+    if (config_.contains("hid_units")) {  // DIN's tower, its last layer included
+      options.mlp = config_.at("hid_units").get<std::vector<int64_t>>();
+      options.mlp.pop_back();
+    }
     options.dropout = json_.at("dropout");
     if (has("const.linear_bias"))
       options.fixed_linear_bias = values_of<float>(reader_, "const.linear_bias")[0];
@@ -128,10 +144,22 @@ class GoldenCase {
 
   Batch batch() const;
 
-  // The recorded name of one of our tensors; empty if the recording has none.
-  static std::string recorded_name(const std::string& ours);
+  // What the recording calls one of our tensors, or its parts where it keeps them apart; empty for
+  // what it does not have. Views: writing into them writes into `tensor`. Same elements in the same
+  // order as the recorded tensors, whose shapes may have further dimensions of 1.
+  std::vector<RecordedView> recorded(const std::string& ours, const torch::Tensor& tensor) const;
+
+  bool has_batch_norm() const { return has("buffer.mlp_layers.mlp_layers.2.running_mean"); }
 
  private:
+  std::string recorded_name(const std::string& ours) const;
+  std::string with_entry_number(std::string name) const;
+  int64_t cin_fields() const;
+  Config backbone_options() const;
+  static std::string attention_weight(int entry) {
+    return "param.attn.local_att.fc1.fc." + std::to_string(entry) + ".weight";
+  }
+
   std::vector<int64_t> shape(const std::string& key) const { return reader_.tensor(key).shape; }
 
   TableSpec table(const std::string& name) const {
@@ -178,7 +206,7 @@ class GoldenBatchBuilder {
     width_ = reader.tensor("in.item_text").shape[1];
   }
 
-  Batch build(bool with_examples, bool with_text) {
+  Batch build(bool with_examples, bool with_text, bool with_histories) {
     const auto labels = values_of<float>(reader_, "in.label");
     batch_.labels.assign(labels.begin(), labels.end());
     batch_.queries = static_cast<int64_t>(labels.size());
@@ -189,6 +217,7 @@ class GoldenBatchBuilder {
     with_text_ = with_text;
     for (int64_t b = 0; b < batch_.queries; ++b)
       add_sample("in.", b);
+    if (with_histories) add_histories();
     if (with_examples) add_examples();
     batch_.samples = static_cast<int64_t>(batch_.fields[0].offsets.size()) - 1;
     for (int t = 0; t < 4; ++t)
@@ -202,16 +231,11 @@ class GoldenBatchBuilder {
   void add_sample(const std::string& prefix, int64_t row) {
     const int64_t user = values_of<int64_t>(reader_, prefix + "user")[static_cast<size_t>(row)];
     const int64_t item = values_of<int64_t>(reader_, prefix + "item")[static_cast<size_t>(row)];
-    const auto history = values_of<int64_t>(reader_, prefix + "history");
-    const int64_t length = reader_.tensor(prefix + "history").shape[1];
     push(0, user);
     push(1, item);
     push(2, brand_[static_cast<size_t>(item)]);
     push_categories(3, item);
-    std::vector<int64_t> seen;
-    for (int64_t i = 0; i < length; ++i)
-      if (const int64_t id = history[static_cast<size_t>(row * length + i)]; id != 0)
-        seen.push_back(id);
+    const std::vector<int64_t> seen = history_of(prefix, row);
     for (const int64_t id : seen) {
       push(4, id);
       if (const int64_t brand = brand_[static_cast<size_t>(id)]; brand != 0) push(5, brand);
@@ -220,6 +244,44 @@ class GoldenBatchBuilder {
     for (Bag& bag : batch_.fields)
       bag.offsets.push_back(static_cast<int32_t>(bag.ids.size()));
     if (with_text_) add_text(item, seen);
+  }
+
+  std::vector<int64_t> history_of(const std::string& prefix, int64_t row) const {
+    const auto history = values_of<int64_t>(reader_, prefix + "history");
+    const int64_t length = reader_.tensor(prefix + "history").shape[1];
+    std::vector<int64_t> seen;
+    for (int64_t i = 0; i < length; ++i)
+      if (const int64_t id = history[static_cast<size_t>(row * length + i)]; id != 0)
+        seen.push_back(id);
+    return seen;
+  }
+
+  // The queries' histories item by item: id, brand (0 = row 0 of the table), categories.
+  void add_histories() {
+    HistoryItems& history = batch_.history;
+    history.offsets = {0};
+    history.fields.resize(3);
+    for (Bag& bag : history.fields)
+      bag.offsets = {0};
+    std::vector<int64_t> distinct;
+    for (int64_t b = 0; b < batch_.queries; ++b) {
+      for (const int64_t id : history_of("in.", b)) {
+        const auto known = std::find(distinct.begin(), distinct.end(), id);
+        history.items.push_back(static_cast<int32_t>(known - distinct.begin()));
+        if (known == distinct.end()) distinct.push_back(id);
+      }
+      history.offsets.push_back(static_cast<int32_t>(history.items.size()));
+    }
+    for (const int64_t id : distinct) {
+      history.fields[0].ids.push_back(static_cast<int32_t>(id));
+      history.fields[1].ids.push_back(static_cast<int32_t>(brand_[static_cast<size_t>(id)]));
+      for (int64_t c = 0; c < per_item_; ++c)
+        if (const int64_t of = category_[static_cast<size_t>(id * per_item_ + c)]; of != 0)
+          history.fields[2].ids.push_back(static_cast<int32_t>(of));
+      for (Bag& bag : history.fields)
+        bag.offsets.push_back(static_cast<int32_t>(bag.ids.size()));
+    }
+    history.distinct = static_cast<int64_t>(distinct.size());
   }
 
   void push(size_t field, int64_t id) {
@@ -260,19 +322,26 @@ class GoldenBatchBuilder {
     }
   }
 
+  // The bags over one table, those of the histories included.
+  std::vector<Bag*> bags_over(int table) {
+    std::vector<Bag*> bags;
+    for (size_t f = 0; f < 7; ++f)
+      if (kTable[f] == table) bags.push_back(&batch_.fields[f]);
+    for (size_t g = 0; g < batch_.history.fields.size(); ++g)
+      if (kTable[g + 1] == table) bags.push_back(&batch_.history.fields[g]);
+    return bags;
+  }
+
   // Ids become positions in the ascending list of distinct rows.
   void make_slab(int table) {
     auto& rows = batch_.tables[static_cast<size_t>(table)].rows;
-    for (size_t f = 0; f < 7; ++f)
-      if (kTable[f] == table)
-        rows.insert(rows.end(), batch_.fields[f].ids.begin(), batch_.fields[f].ids.end());
+    for (const Bag* bag : bags_over(table))
+      rows.insert(rows.end(), bag->ids.begin(), bag->ids.end());
     std::sort(rows.begin(), rows.end());
     rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    for (size_t f = 0; f < 7; ++f) {
-      if (kTable[f] != table) continue;
-      for (int32_t& id : batch_.fields[f].ids)
+    for (Bag* bag : bags_over(table))
+      for (int32_t& id : bag->ids)
         id = static_cast<int32_t>(std::lower_bound(rows.begin(), rows.end(), id) - rows.begin());
-    }
   }
 
   const SafetensorsReader& reader_;
@@ -285,7 +354,7 @@ class GoldenBatchBuilder {
 
 inline Batch GoldenCase::batch() const {
   const bool augmented = variant().starts_with("aug");
-  Batch batch = GoldenBatchBuilder(reader_).build(augmented, augmented);
+  Batch batch = GoldenBatchBuilder(reader_).build(augmented, augmented, reads_history());
   const auto copy = [&](const std::string& key, std::vector<float>& out) {
     const auto values = values_of<float>(reader_, key);
     out.assign(values.begin(), values.end());
@@ -298,13 +367,25 @@ inline Batch GoldenCase::batch() const {
   return batch;
 }
 
-inline std::string GoldenCase::recorded_name(const std::string& ours) {
-  static const std::vector<std::pair<std::regex, std::string>> rules = {
+inline std::string GoldenCase::recorded_name(const std::string& ours) const {
+  const std::string tower = model() == "DIN" ? "fc_layer.fc" : "mlp_layers.mlp_layers";
+  const bool adds_head = model() == "DeepFM" || model() == "AutoInt";
+  const std::vector<std::pair<std::regex, std::string>> rules = {
       {std::regex("tables\\.(.*)"), "emb_tab_dict.$1_emb_tab.weight"},
       {std::regex("first_order\\.(.*)"), "lr.emb_tab_dict.$1_emb_tab.weight"},
-      {std::regex("backbone\\.tower\\.(.*)"), "mlp_layers.mlp_layers.$1"},
-      {std::regex("backbone\\.head\\.(.*)"), "deep_predict_layer.$1"},
+      {std::regex("backbone\\.tower\\.(.*)"), tower + ".$1"},
+      {std::regex("backbone\\.head\\.(.*)"),
+       adds_head ? "deep_predict_layer.$1" : "predict_layer.$1"},
       {std::regex("backbone\\.context_linear\\.(.*)"), "lr_dense_vec_weight.$1"},
+      {std::regex("backbone\\.context_(weight|bias)"), "aug_feat_linear.0.$1"},
+      {std::regex("backbone\\.cin(\\d+)\\.(.*)"), "conv1d_list.$1.$2"},
+      {std::regex("backbone\\.cin_head\\.(.*)"), "cin_linear.$1"},
+      {std::regex("backbone\\.embed\\.(.*)"), "att_embedding.$1"},
+      {std::regex("backbone\\.residual\\.(.*)"), "v_res_embedding.$1"},
+      {std::regex("backbone\\.attention_head\\.(.*)"), "attn_fc.$1"},
+      {std::regex("backbone\\.attention(\\d+)\\.in_(.*)"), "self_attns.$1.in_proj_$2"},
+      {std::regex("backbone\\.attention(\\d+)\\.out\\.(.*)"), "self_attns.$1.out_proj.$2"},
+      {std::regex("backbone\\.score\\.(.*)"), "attn.local_att.fc2.$1"},
       {std::regex("context\\.text_map\\.(.*)"), "bge_emb_mapping.mlp_layers.$1"},
       {std::regex("context\\.ict\\.token_map\\.(.*)"), "history_mlp.mlp_layers.$1"},
       {std::regex("context\\.ict\\.reconstruction\\.(.*)"),
@@ -327,17 +408,100 @@ inline std::string GoldenCase::recorded_name(const std::string& ours) {
        "convert_module.sub_module.gate_net.$1.$2"}};
   for (const auto& [pattern, replacement] : rules) {
     if (!std::regex_match(ours, pattern)) continue;
-    std::string name = std::regex_replace(ours, pattern, replacement);
-    // Layer i of a perceptron is entry 3i + 1 there, of an expert 3i.
-    std::smatch found;
-    if (std::regex_search(name, found, std::regex("linear(\\d+)"))) {
-      const int first = name.find(".fc.") == std::string::npos ? 1 : 0;
-      name.replace(static_cast<size_t>(found.position()), static_cast<size_t>(found.length()),
-                   std::to_string(3 * std::stoi(found[1]) + first));
-    }
-    return name;
+    return with_entry_number(std::regex_replace(ours, pattern, replacement));
   }
   return "";
+}
+
+// Layer i of a perceptron is entry 3i + 1 there (dropout, linear, activation), 4i + 1 and its norm
+// 4i + 2 with batch norm; of an expert and of DIN's tower 3i (linear, activation, dropout).
+inline std::string GoldenCase::with_entry_number(std::string name) const {
+  std::smatch found;
+  if (!std::regex_search(name, found, std::regex("(linear|norm)(\\d+)"))) return name;
+  const bool plain = name.find("fc.") != std::string::npos;
+  const int stride = has_batch_norm() && name.starts_with("mlp_layers") ? 4 : 3;
+  const int first = plain ? 0 : (found[1] == "norm" ? 2 : 1);
+  name.replace(static_cast<size_t>(found.position()), static_cast<size_t>(found.length()),
+               std::to_string(stride * std::stoi(found[2]) + first));
+  return name;
+}
+
+inline std::vector<RecordedView> GoldenCase::recorded(const std::string& ours,
+                                                      const torch::Tensor& tensor) const {
+  const auto tail = [&](const std::string& prefix) {
+    return ours.starts_with(prefix) ? ours.substr(prefix.size()) : std::string();
+  };
+  std::vector<RecordedView> views;
+  const auto per_layer = [&](const std::string& name, const auto& view) {
+    for (int64_t l = 0; l < tensor.size(0); ++l)
+      views.push_back({name + "." + std::to_string(l), view(tensor[l])});
+  };
+  const auto whole = [](const torch::Tensor& layer) { return layer; };
+  if (model() == "DCN" && ours == "backbone.cross_weight") per_layer("cross_layer_w", whole);
+  if (model() == "DCN" && ours == "backbone.cross_bias") per_layer("cross_layer_b", whole);
+  if (model() == "DCNv2") {
+    const int64_t E = config_.at("expert_num"), r = config_.at("low_rank");
+    if (ours == "backbone.cross_bias") per_layer("bias", whole);
+    if (ours == "backbone.c") per_layer("cross_layer_c", whole);
+    if (ours == "backbone.u")
+      per_layer("cross_layer_u", [&](const torch::Tensor& layer) {
+        return layer.view({-1, E, r}).permute({1, 0, 2});
+      });
+    if (ours == "backbone.v")
+      per_layer("cross_layer_v", [&](const torch::Tensor& layer) {
+        return layer.view({E, r, -1}).permute({0, 2, 1});
+      });
+    if (const std::string what = tail("backbone.gate."); !what.empty())
+      for (int64_t e = 0; e < E; ++e)
+        views.push_back({"gating." + std::to_string(e) + "." + what, tensor.narrow(0, e, 1)});
+  }
+  if (model() == "DIN")
+    if (const std::string what = tail("backbone.attention"); !what.empty()) {
+      const int layer = std::stoi(what.substr(0, what.find('.')));
+      views.push_back(
+          {"attn.local_att.fc1.fc." + std::to_string(2 * layer) + what.substr(what.find('.')),
+           tensor});
+    }
+  if (!views.empty()) return views;
+  const std::string name = recorded_name(ours);
+  if (name.empty()) return {};
+  // The public code's products come map by map, ours field by field.
+  if (name.starts_with("conv1d_list.") && name.ends_with(".weight")) {
+    return {{name, tensor.view({tensor.size(0), cin_fields(), -1}).permute({0, 2, 1})}};
+  }
+  return {{name, tensor}};
+}
+
+inline int64_t GoldenCase::cin_fields() const {
+  const int64_t products = shape("param.conv1d_list.0.weight")[1];  // fields squared
+  int64_t fields = 1;
+  while (fields * fields < products)
+    ++fields;
+  return fields;
+}
+
+inline Config GoldenCase::backbone_options() const {
+  nlohmann::json options = nlohmann::json::object();
+  const auto copy = [&](const char* ours, const char* theirs) {
+    if (config_.contains(theirs)) options[ours] = config_.at(theirs);
+  };
+  if (model() == "xDeepFM") {
+    copy("cin", "cin_layer_size");
+    copy("direct", "direct");
+  } else if (model() == "AutoInt") {
+    copy("attention_width", "attention_size");
+    copy("heads", "num_heads");
+    copy("layers", "n_layers");
+    copy("residual", "has_residual");
+  } else if (model() == "DCN" || model() == "DCNv2") {
+    copy("cross_layers", "cross_layer_num");
+    copy("experts", "expert_num");
+    copy("rank", "low_rank");
+  } else if (model() == "DIN") {
+    for (int layer = 0; has(attention_weight(layer)); layer += 2)
+      options["attention"].push_back(shape(attention_weight(layer))[0]);
+  }
+  return Config::parse(options.dump());
 }
 
 }  // namespace llmcf::models::testing

@@ -40,6 +40,7 @@ class ToyWorld {
                        {"hist_item_id", 1, FieldRole::kHistory, false},
                        {"hist_brand", 2, FieldRole::kHistory, false},
                        {"hist_category", 3, FieldRole::kHistory, false}},
+            .sequence_fields = {1, 2, 3},
             .text_dim = kText,
             .kar_dim = kKar};
   }
@@ -76,24 +77,70 @@ class ToyWorld {
       add_sample(batch, random, s < queries, s + 1 == queries);
     for (int64_t b = 0; b < queries; ++b)
       add_row(batch, random, b + 1 == queries);
-    constexpr int kTable[7] = {0, 1, 2, 3, 1, 2, 3};
-    for (size_t f = 0; f < 7; ++f)
-      batch.tables[static_cast<size_t>(kTable[f])].rows.insert(
-          batch.tables[static_cast<size_t>(kTable[f])].rows.end(), batch.fields[f].ids.begin(),
-          batch.fields[f].ids.end());
-    for (TableRows& table : batch.tables) {
-      std::sort(table.rows.begin(), table.rows.end());
-      table.rows.erase(std::unique(table.rows.begin(), table.rows.end()), table.rows.end());
-    }
-    for (size_t f = 0; f < 7; ++f) {
-      const auto& rows = batch.tables[static_cast<size_t>(kTable[f])].rows;
-      for (int32_t& id : batch.fields[f].ids)
-        id = static_cast<int32_t>(std::lower_bound(rows.begin(), rows.end(), id) - rows.begin());
-    }
+    add_histories(batch);
+    make_slabs(batch);
     return batch;
   }
 
  private:
+  static void set_histories(Batch& batch, const std::vector<std::vector<int32_t>>& histories) {
+    HistoryItems& history = batch.history;
+    history = {};
+    history.offsets = {0};
+    history.fields.resize(3);
+    for (Bag& bag : history.fields)
+      bag.offsets = {0};
+    std::vector<int32_t> distinct;
+    for (const std::vector<int32_t>& items : histories) {
+      for (const int32_t item : items) {
+        const auto known = std::find(distinct.begin(), distinct.end(), item);
+        history.items.push_back(static_cast<int32_t>(known - distinct.begin()));
+        if (known == distinct.end()) distinct.push_back(item);
+      }
+      history.offsets.push_back(static_cast<int32_t>(history.items.size()));
+    }
+    for (const int32_t item : distinct) {
+      history.fields[0].ids.push_back(item);
+      history.fields[1].ids.push_back(1 + item % static_cast<int32_t>(kBrands));
+      history.fields[2].ids.push_back(1 + item % static_cast<int32_t>(kCategories));
+      for (Bag& bag : history.fields)
+        bag.offsets.push_back(static_cast<int32_t>(bag.ids.size()));
+    }
+    history.distinct = static_cast<int64_t>(distinct.size());
+  }
+
+  static void add_histories(Batch& batch) {
+    std::vector<std::vector<int32_t>> histories;
+    const Bag& seen = batch.fields[4];
+    for (size_t b = 0; b < static_cast<size_t>(batch.queries); ++b)
+      histories.emplace_back(seen.ids.begin() + seen.offsets[b],
+                             seen.ids.begin() + seen.offsets[b + 1]);
+    set_histories(batch, histories);
+  }
+
+  // Table rows become positions in the ascending list of a table's distinct rows.
+  static void make_slabs(Batch& batch) {
+    constexpr int kTable[7] = {0, 1, 2, 3, 1, 2, 3};
+    std::vector<std::pair<int, Bag*>> bags;
+    for (size_t f = 0; f < 7; ++f)
+      bags.emplace_back(kTable[f], &batch.fields[f]);
+    for (size_t g = 0; g < 3; ++g)
+      bags.emplace_back(kTable[g + 1], &batch.history.fields[g]);
+    for (const auto& [table, bag] : bags) {
+      auto& rows = batch.tables[static_cast<size_t>(table)].rows;
+      rows.insert(rows.end(), bag->ids.begin(), bag->ids.end());
+    }
+    for (TableRows& table : batch.tables) {
+      std::sort(table.rows.begin(), table.rows.end());
+      table.rows.erase(std::unique(table.rows.begin(), table.rows.end()), table.rows.end());
+    }
+    for (const auto& [table, bag] : bags) {
+      const auto& rows = batch.tables[static_cast<size_t>(table)].rows;
+      for (int32_t& id : bag->ids)
+        id = static_cast<int32_t>(std::lower_bound(rows.begin(), rows.end(), id) - rows.begin());
+    }
+  }
+
   static int32_t below(Random& random, int64_t bound) {
     return static_cast<int32_t>(random.below(static_cast<uint64_t>(bound)));
   }
