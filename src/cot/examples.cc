@@ -2,6 +2,8 @@
 #include "cot/examples.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <set>
 #include <tuple>
 #include <unordered_map>
@@ -11,6 +13,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/random.h"
+#include "core/strings.h"
 
 namespace llmcf::cot {
 
@@ -24,6 +28,7 @@ struct Example {
   float label = 0;
   int64_t time = 0;
   const Accepted* accepted = nullptr;
+  std::string_view text = {};  // of `accepted`, possibly shortened
 
   auto order() const {
     return std::make_tuple(time, user, position, label, item, accepted->answer);
@@ -61,13 +66,74 @@ std::vector<Example> find_examples(const std::vector<Accepted>& accepted,
                         .position = train.position[row],
                         .label = train.label[row],
                         .time = train.time[row],
-                        .accepted = answer});
+                        .accepted = answer,
+                        .text = answer->text});
   }
   if (!by_key.empty())
     log::warn("{} answers of the pool belong to no training row and are left out", by_key.size());
   std::sort(examples.begin(), examples.end(),
             [](const Example& a, const Example& b) { return a.order() < b.order(); });
   return examples;
+}
+
+// Uniform in [0, 1), by the row alone: the same whatever else is in the pool.
+double draw(std::string_view stream, const Example& example, int64_t seed) {
+  const JobRow& row = example.accepted->row;
+  return Random(static_cast<uint64_t>(seed),
+                fmt::format("{}\n{}", stream,
+                            key_of(row.user, row.position, row.item, row.time, row.label)))
+      .uniform();
+}
+
+// Keeps the best `top_share` of each label, in the given order.
+void keep_best(std::vector<Example>& examples, const ExampleOptions& options) {
+  std::vector<uint8_t> kept(examples.size(), 0);
+  for (const bool positive : {false, true}) {
+    std::vector<std::tuple<double, double, size_t>> ranked;  // best first when sorted
+    for (size_t index = 0; index < examples.size(); ++index) {
+      const Example& example = examples[index];
+      if ((example.label > 0.5F) != positive) continue;
+      ranked.emplace_back(-example.accepted->score, draw("pool.ties", example, options.seed),
+                          index);
+    }
+    std::sort(ranked.begin(), ranked.end());
+    const double wanted = std::ceil(options.top_share * static_cast<double>(ranked.size()) - 1e-9);
+    for (size_t rank = 0; static_cast<double>(rank) < wanted; ++rank)
+      kept[std::get<2>(ranked[rank])] = 1;
+  }
+  std::vector<Example> best;
+  for (size_t index = 0; index < examples.size(); ++index) {
+    if (kept[index] != 0) best.push_back(examples[index]);
+  }
+  examples = std::move(best);
+}
+
+void expect_some(const std::vector<Example>& examples, const Pool& pool, const std::string& key,
+                 double value, const std::string& fix) {
+  if (!examples.empty()) return;
+  throw Error(fmt::format("{}: pool.{} is {}: no example is left; {}", pool.path().string(), key,
+                          value, fix));
+}
+
+// What `options` leave of the examples, in the same order.
+void select(std::vector<Example>& examples, const Pool& pool, const ExampleOptions& options) {
+  double best = 0;
+  for (const Example& example : examples)
+    best = std::max(best, example.accepted->score);
+  std::erase_if(examples, [&](const Example& example) {
+    return example.accepted->score < options.min_score;
+  });
+  expect_some(examples, pool, "min_score", options.min_score,
+              fmt::format("the best one scores {:.3f}: lower pool.min_score", best));
+  if (options.top_share < 1) keep_best(examples, options);
+  if (options.share < 1) {
+    std::erase_if(examples, [&](const Example& example) {
+      return draw("pool.share", example, options.seed) >= options.share;
+    });
+  }
+  expect_some(examples, pool, "share", options.share, "raise pool.share");
+  for (Example& example : examples)
+    example.text = first_words(example.text, options.words);
 }
 
 std::vector<float> encode_texts(const std::vector<Example>& examples,
@@ -78,7 +144,7 @@ std::vector<float> encode_texts(const std::vector<Example>& examples,
     const size_t end = std::min(begin + kEncodeBatch, examples.size());
     std::vector<std::string_view> texts;
     for (size_t index = begin; index < end; ++index)
-      texts.emplace_back(examples[index].accepted->text);
+      texts.emplace_back(examples[index].text);
     encoder.encode(texts, std::span(vectors).subspan(begin * width, (end - begin) * width));
   }
   return vectors;
@@ -93,14 +159,49 @@ std::string reasoner_names(const std::vector<Example>& examples) {
 
 }  // namespace
 
+ExampleOptions ExampleOptions::from(const Config& config) {
+  ExampleOptions options;
+  options.min_score = config.get_number("min_score", options.min_score, 0, 1);
+  options.top_share = config.get_number("top_share", options.top_share, 0, 1);
+  options.share = config.get_number("share", options.share, 0, 1);
+  options.words = config.get_int("words", options.words, 0, std::numeric_limits<int64_t>::max());
+  options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
+  config.finish();
+  if (options.top_share == 0) config.fail("top_share", "0 leaves no example: give (0, 1]");
+  if (options.share == 0) config.fail("share", "0 leaves no example: give (0, 1]");
+  return options;
+}
+
+std::string_view first_words(std::string_view text, int64_t words) {
+  if (words <= 0) return text;
+  const auto is_space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
+  int64_t begun = 0;
+  bool inside = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (is_space(text[at])) {
+      if (inside && begun == words) return text.substr(0, at);
+      inside = false;
+    } else if (!inside) {
+      inside = true;
+      ++begun;
+    }
+  }
+  return text;
+}
+
 int64_t write_examples(const Pool& pool, const data::Dataset& dataset, const data::RowSet& rows,
-                       const text::Encoder& encoder, const std::filesystem::path& path) {
+                       const text::Encoder& encoder, const std::filesystem::path& path,
+                       const ExampleOptions& options) {
   const auto accepted = pool.accepted();
-  const auto examples = find_examples(accepted, dataset, rows);
+  auto examples = find_examples(accepted, dataset, rows);
   if (examples.empty()) {
     throw Error(fmt::format("{}: no accepted answer belongs to a training row; fill the pool first",
                             pool.path().string()));
   }
+  const auto found = static_cast<int64_t>(examples.size());
+  select(examples, pool, options);
+  if (const auto kept = static_cast<int64_t>(examples.size()); kept < found)
+    log::info("pool: {} of {} examples kept", with_commas(kept), with_commas(found));
   std::vector<int32_t> user, item, position;
   std::vector<float> label, score;
   std::vector<int64_t> time, answer;
@@ -113,7 +214,7 @@ int64_t write_examples(const Pool& pool, const data::Dataset& dataset, const dat
     time.push_back(example.time);
     score.push_back(static_cast<float>(example.accepted->score));
     answer.push_back(example.accepted->answer);
-    text.push_back(example.accepted->text);
+    text.push_back(example.text);
   }
   const auto vectors = encode_texts(examples, encoder);
   SafetensorsWriter writer;

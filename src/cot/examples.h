@@ -2,11 +2,14 @@
 // retrieval and training read. (Sun et al., CIKM 2024, section 3.2.)
 //
 // Invariants:
-//  1. One example per active job of the pool with an accepted, current answer; its text is the
-//     best-scored one. Its row is a training row of the given RowSet: other jobs are left out.
+//  1. At most one example per active job of the pool with an accepted, current answer; its text is
+//     the best-scored one. Its row is a training row of the given RowSet: other jobs are left out,
+//     and so is what ExampleOptions exclude.
 //  2. Ordered by (time, user, position, label, item): what is older than a query is a prefix.
 //  3. The same pool content, rows and encoder give the same bytes: nothing depends on the clock,
 //     the number of threads or the order in which answers arrived (but for the answers' ids).
+//  4. Whether an example is kept by `share` depends on its row and the seed alone, so that a larger
+//     share contains a smaller one, whatever the other options.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +19,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/config.h"
 #include "core/safetensors.h"
 #include "cot/pool.h"
 #include "data/dataset.h"
@@ -23,6 +27,26 @@
 #include "text/encoder.h"
 
 namespace llmcf::cot {
+
+// Which examples are written and how; the `pool` section of a run's configuration. Applied in this
+// order; nothing is asked again.
+//
+//   pool:
+//     min_score: 0       # examples whose answer scores lower are left out; scores lie in [0, 1]
+//     top_share: 1.0     # of what is left, this share by score, best first, of each label apart
+//     share: 1.0         # of the rows, this share at random
+//     words: 0           # a chain of thought ends after so many words; 0 = all of it
+//     seed: 2023         # of `share`, and of the choice among equal scores
+struct ExampleOptions {
+  double min_score = 0;
+  double top_share = 1;  // in (0, 1]; at least one example of each label that has any
+  double share = 1;      // in (0, 1]
+  int64_t words = 0;     // words are what white space separates
+  int64_t seed = 2023;
+
+  // Reads the whole section. Throws InputError with file and line.
+  static ExampleOptions from(const Config& config);
+};
 
 class ExampleSet {
  public:
@@ -58,8 +82,13 @@ class ExampleSet {
   StringColumn text_;
 };
 
-// Writes the file ExampleSet opens; returns the number of examples. Throws Error if there are none.
+// The text up to the end of its `words`-th word; all of it if `words` is 0 or it has fewer.
+std::string_view first_words(std::string_view text, int64_t words);
+
+// Writes the file ExampleSet opens; returns the number of examples. Throws Error if there are none,
+// naming the option to relax if it is one that leaves none.
 int64_t write_examples(const Pool& pool, const data::Dataset& dataset, const data::RowSet& rows,
-                       const text::Encoder& encoder, const std::filesystem::path& path);
+                       const text::Encoder& encoder, const std::filesystem::path& path,
+                       const ExampleOptions& options = {});
 
 }  // namespace llmcf::cot

@@ -50,6 +50,7 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
       generate_options_(cot::GenerateOptions::from(config.reason)),
       prompt_(cot::Prompt::from(config.reason)),
       reasoner_(cot::make_reasoner(config.reason)),
+      example_options_(cot::ExampleOptions::from(config.pool)),
       retrieval_options_(retrieval::RetrievalOptions::from(config.retrieve, config.protocol)) {
   config.data.finish();
   config.split.finish();
@@ -207,12 +208,13 @@ void Journey::reason() {
 void Journey::pool() {
   if (!uses_examples_) return;
   const std::string key = stage_key(
-      "pool", kPoolFormat, {digests_.dataset, digests_.rows, digests_.text, digests_.pool});
+      "pool", kPoolFormat,
+      {digests_.dataset, digests_.rows, digests_.text, digests_.pool, config_.pool.canonical()});
   const auto work = [this] {
     const auto encoder = text::load_encoder(workspace_.encoder());
     const cot::Pool pool(workspace_.pool());
-    const int64_t count =
-        cot::write_examples(pool, dataset(), rows(), *encoder, workspace_.examples());
+    const int64_t count = cot::write_examples(pool, dataset(), rows(), *encoder,
+                                              workspace_.examples(), example_options_);
     log::info("examples: {}", count);
   };
   digests_.examples = runner_.run({.name = "pool",

@@ -79,6 +79,7 @@ class Journey {
   cot::GenerateOptions generate_options_;
   std::optional<cot::Prompt> prompt_;
   std::unique_ptr<cot::Reasoner> reasoner_;
+  cot::ExampleOptions example_options_;
   retrieval::RetrievalOptions retrieval_options_;
   std::vector<ReadVariant> variants_;
   bool uses_examples_ = false;

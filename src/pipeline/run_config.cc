@@ -71,6 +71,7 @@ RunConfig RunConfig::from(const Config& config, const std::string& default_name)
                 .split = config.section("split"),
                 .encode = config.section("encode"),
                 .reason = config.section("reason"),
+                .pool = config.section("pool"),
                 .retrieve = config.section("retrieve"),
                 .text = config.yaml()};
   if (run.seeds.empty()) config.fail("seeds", "at least one seed is needed");

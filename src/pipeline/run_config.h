@@ -8,6 +8,7 @@
 //   split: {...}                 # data/rows.h
 //   encode: {...}                # text/make_encoder.h
 //   reason: {...}                # cot/generate.h, and the reasoner of its `kind`
+//   pool: {...}                  # cot/examples.h
 //   retrieve: {...}              # retrieval/options.h
 //   model: {...}                 # models/recommender.h
 //   train: {...}                 # train/trainer.h
@@ -39,7 +40,7 @@ struct RunConfig {
   std::string protocol;
   std::vector<int64_t> seeds;
   std::vector<Variant> variants;
-  Config data, split, encode, reason, retrieve;
+  Config data, split, encode, reason, pool, retrieve;
   std::string text;  // the whole file as YAML, overrides applied: for people
 
   // `overrides` are "dotted.path=yaml value". Throws InputError with file and line.

@@ -1,9 +1,19 @@
 // Reads RetrievalOptions.
 #include "retrieval/options.h"
 
+#include <algorithm>
 #include <limits>
+#include <string>
+#include <vector>
 
 namespace llmcf::retrieval {
+
+namespace {
+
+// In the order of Order.
+const std::vector<std::string> kOrders = {"similar_last", "similar_first", "time", "random"};
+
+}  // namespace
 
 RetrievalOptions RetrievalOptions::from(const Config& config, const std::string& protocol) {
   RetrievalOptions options;
@@ -14,9 +24,9 @@ RetrievalOptions RetrievalOptions::from(const Config& config, const std::string&
   options.history_weight = config.get_number("history_weight", options.history_weight, 0, 1);
   options.exclude_self = config.get<bool>("exclude_self", strict);
   options.time_safe = config.get<bool>("time_safe", strict);
-  const std::string order =
-      config.get_choice("order", strict ? "similar_last" : "random", {"similar_last", "random"});
-  options.order = order == "random" ? Order::kRandom : Order::kSimilarLast;
+  const std::string order = config.get_choice("order", strict ? "similar_last" : "random", kOrders);
+  options.order =
+      static_cast<Order>(std::find(kOrders.begin(), kOrders.end(), order) - kOrders.begin());
   options.min_similarity = config.get_number("min_similarity", options.min_similarity, -2, 1);
   options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
   config.finish();

@@ -7,7 +7,7 @@
 //     protocol: strict      # strict | paper: the defaults of the three switches below
 //     exclude_self: true    # no example of the query's own (user, position)
 //     time_safe: true       # example time < query time
-//     order: similar_last   # similar_last | random
+//     order: similar_last   # similar_last | similar_first | time | random
 //     min_similarity: -2    # examples that score lower are not retrieved
 //     seed: 2023            # of `order: random`
 #pragma once
@@ -19,10 +19,12 @@
 
 namespace llmcf::retrieval {
 
-// How the slots of one query are ordered. Masked slots come first in both.
+// How the slots of one query are ordered. Masked slots come first in all.
 enum class Order {
-  kSimilarLast,  // least similar first, so that the most similar example stands next to the query
-  kRandom,       // shuffled, seeded by (seed, row): the paper's order, made reproducible
+  kSimilarLast,   // least similar first, so that the most similar example stands next to the query
+  kSimilarFirst,  // the reverse
+  kTime,          // oldest first; of one time, as kSimilarLast
+  kRandom,        // shuffled, seeded by (seed, row): the paper's order, made reproducible
 };
 
 struct RetrievalOptions {

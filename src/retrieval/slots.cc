@@ -46,6 +46,26 @@ std::vector<Found> found_examples(const PackedPool& pool, const BestColumns& bes
   return found;
 }
 
+// From worst first to the wanted order.
+void arrange(std::vector<Found>& found, const RetrievalOptions& options, int64_t row) {
+  switch (options.order) {
+    case Order::kSimilarLast:
+      break;
+    case Order::kSimilarFirst:
+      std::reverse(found.begin(), found.end());
+      break;
+    case Order::kTime:
+      std::stable_sort(found.begin(), found.end(), [](const Found& left, const Found& right) {
+        return left.time < right.time;
+      });
+      break;
+    case Order::kRandom:
+      Random(static_cast<uint64_t>(options.seed), fmt::format("retrieval.order/{}", row))
+          .shuffle(found);
+      break;
+  }
+}
+
 }  // namespace
 
 BestColumns::BestColumns(const PackedPool& pool, int64_t queries, double min_similarity) {
@@ -86,10 +106,7 @@ Assignment empty_assignment(int64_t rows, int64_t k) {
 void fill_slots(const PackedPool& pool, const Texts& texts, const RetrievalOptions& options,
                 const BestColumns& best, const SlotSource& source, int64_t row, Assignment& out) {
   std::vector<Found> found = found_examples(pool, best, source.query);
-  if (options.order == Order::kRandom) {
-    Random random(static_cast<uint64_t>(options.seed), fmt::format("retrieval.order/{}", row));
-    random.shuffle(found);
-  }
+  arrange(found, options, row);
   auto slot = static_cast<size_t>((row + 1) * out.k) - found.size();
   for (const Found& example : found) {
     const auto id = static_cast<size_t>(example.example);

@@ -76,6 +76,16 @@ def check_pool(llmcf, root):
     expect((root / "again.jsonl").read_bytes() == (root / "pool.jsonl").read_bytes(), "export, import, export")
 
 
+def check_pool_section(llmcf, root):
+    said = " ".join(llmcf("run", "run.yaml", "--until", "retrieve", "--set", "pool.share=0.5").split())
+    expect("reason unchanged" in said and "pool started" in said and "retrieve started" in said,
+           f"another share of the pool asks nobody again: {said}")
+    said = llmcf("run", "run.yaml", "--until", "pool", "--set", "pool.min_score=1", status=1)
+    expect("lower pool.min_score" in said, f"an empty pool names the key: {said}")
+    said = llmcf("run", "run.yaml", "--until", "import", "--set", "pool.shares=1", status=1)
+    expect("did you mean 'share'" in said, f"the section is read before any stage: {said}")
+
+
 def check_doctor(llmcf, root):
     expect("BAD" not in llmcf("doctor", "run.yaml"), "a fresh workspace is sound")
     rows = root / "workspace" / "data" / "rows.safetensors"
@@ -118,6 +128,7 @@ def main():
         said = llmcf("run", "run.yaml")
         expect(said.count("unchanged, skipped") == 8 and "started" not in said, f"nothing is stale: {said}")
         check_pool(llmcf, root)
+        check_pool_section(llmcf, root)
         check_contexts(llmcf, root)
         llmcf("run", "run.yaml")
         check_doctor(llmcf, root)

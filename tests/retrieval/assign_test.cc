@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -247,6 +248,89 @@ TEST(Assign, RandomOrderShufflesTheSameExamplesBySeedAndRow) {
     EXPECT_EQ(std::multiset<int32_t>(left.begin(), left.end()),
               std::multiset<int32_t>(right.begin(), right.end()));
     EXPECT_EQ(left[0] == -1, right[0] == -1);
+  }
+}
+
+RetrievalOptions ordered(const char* order, int64_t k) {
+  return RetrievalOptions::from(
+      Config::parse(fmt::format("{{k: {}, positives: {}, order: {}}}", k, k, order)));
+}
+
+TEST(Assign, OrdersBySimilarityOrTimeAfterTheMaskedSlots) {
+  SmallWorld world;
+  world.examples.add(2, 2, 1, 1, 12);  // similarity 0.5
+  world.examples.add(2, 1, 1, 1, 10);  // 1
+  world.examples.add(2, 3, 1, 1, 12);  // 0.8
+  world.examples.add(2, 3, 1, 1, 11);  // 0.8
+  world.rows.add(1, 1, 1, 1, 20);
+  EXPECT_THAT(world.run(ordered("similar_last", 5)).ids, ElementsAre(-1, 0, 3, 2, 1));
+  EXPECT_THAT(world.run(ordered("similar_first", 5)).ids, ElementsAre(-1, 1, 2, 3, 0));
+  EXPECT_THAT(world.run(ordered("time", 5)).ids, ElementsAre(-1, 1, 3, 0, 2));
+  EXPECT_THAT(world.run(ordered("time", 5)).similarity, ElementsAre(0, 1, 0.8F, 0.5F, 0.8F));
+  // The order does not change which examples are chosen.
+  EXPECT_THAT(world.run(ordered("time", 2)).ids, ElementsAre(1, 2));
+}
+
+TEST(Assign, EveryOrderHoldsTheSameExamplesForAnyK) {
+  const World world({.examples = 400, .queries = 60}, 13);
+  for (const int64_t k : {1, 3, 8, 32}) {
+    RetrievalOptions options{.k = k};
+    const Assignment expected = naive_assign(world, options);
+    EXPECT_EQ(run(world, options).ids, expected.ids);
+    for (const Order order : {Order::kSimilarFirst, Order::kTime, Order::kRandom}) {
+      options.order = order;
+      const Assignment found = run(world, options);
+      for (int64_t row = 0; row < expected.rows; ++row) {
+        const auto left = found.ids_of(row);
+        const auto right = expected.ids_of(row);
+        EXPECT_EQ(std::multiset<int32_t>(left.begin(), left.end()),
+                  std::multiset<int32_t>(right.begin(), right.end()));
+        EXPECT_TRUE(
+            std::is_partitioned(left.begin(), left.end(), [](int32_t id) { return id < 0; }));
+      }
+    }
+  }
+}
+
+TEST(Assign, AnOddKGivesTheOddSlotToANegative) {
+  SmallWorld world;
+  for (int i = 0; i < 40; ++i)
+    world.examples.add(2, 1, 1, i % 2 == 0 ? 1.0F : 0.0F, 10);
+  world.rows.add(1, 1, 1, 1, 20);
+  for (const int64_t k : {1, 3, 7, 31}) {
+    const Assignment found = world.run({.k = k});
+    EXPECT_EQ(
+        std::count_if(found.ids.begin(), found.ids.end(), [](int32_t id) { return id % 2 == 0; }),
+        k / 2);
+    EXPECT_EQ(std::count(found.ids.begin(), found.ids.end(), -1), 0);
+  }
+}
+
+TEST(Assign, MoreSlotsThanEligibleExamplesMasksTheRest) {
+  SmallWorld world;
+  for (int i = 0; i < 6; ++i)
+    world.examples.add(2, 1, 1, i < 2 ? 1.0F : 0.0F, 10 + i);
+  world.rows.add(1, 1, 1, 1, 14);  // sees two positives and two negatives
+  for (const int64_t k : {8, 32, 100}) {
+    const Assignment found = world.run({.k = k});
+    EXPECT_EQ(std::count(found.ids.begin(), found.ids.end(), -1), k - 4);
+    EXPECT_THAT(std::vector<int32_t>(found.ids.end() - 4, found.ids.end()),
+                ElementsAre(0, 1, 2, 3));
+  }
+}
+
+TEST(Assign, APoolOfOneLabelFillsItsOwnSlotsOnly) {
+  for (const float label : {0.0F, 1.0F}) {
+    SmallWorld world;
+    for (int i = 0; i < 50; ++i)
+      world.examples.add(2, 1, 1, label, 10);
+    world.rows.add(1, 1, 1, 1, 20);
+    for (const int64_t k : {1, 3, 32}) {
+      const Assignment found = world.run({.k = k});
+      EXPECT_EQ(
+          std::count_if(found.ids.begin(), found.ids.end(), [](int32_t id) { return id >= 0; }),
+          label > 0 ? k / 2 : k - k / 2);
+    }
   }
 }
 
