@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -108,6 +109,24 @@ YAML::Node merge(const YAML::Node& base, const YAML::Node& over) {
     if (!base[entry.first.Scalar()].IsDefined()) merged[entry.first] = entry.second;
   }
   return merged;
+}
+
+// `map` with the value at `path`. Maps on the way are new: a tree that shares them with this one
+// does not change.
+YAML::Node with_value(const YAML::Node& map, std::span<const std::string_view> path,
+                      const YAML::Node& value) {
+  if (path.empty()) return value;
+  const std::string key(path.front());
+  YAML::Node result(YAML::NodeType::Map);
+  YAML::Node inner(YAML::NodeType::Undefined);
+  if (map.IsDefined() && map.IsMap()) {
+    for (const auto& entry : map) {
+      if (entry.first.Scalar() == key) inner.reset(entry.second);
+      result[entry.first] = entry.second;
+    }
+  }
+  result[key] = with_value(inner, path.subspan(1), value);
+  return result;
 }
 
 void write_canonical(const YAML::Node& node, std::string& out) {
@@ -303,15 +322,8 @@ void Config::fail(const std::string& key, const std::string& reason) const {
 }
 
 void Config::set(const std::string& path, const std::string& yaml_value) {
-  const auto parts = split(path, '.');
   try {
-    YAML::Node node;
-    node.reset(node_->yaml);
-    for (size_t index = 0; index + 1 < parts.size(); ++index) {
-      YAML::Node next = node[std::string(parts[index])];
-      node.reset(next);
-    }
-    node[std::string(parts.back())] = YAML::Load(yaml_value);
+    node_->yaml.reset(with_value(node_->yaml, split(path, '.'), YAML::Load(yaml_value)));
   } catch (const YAML::Exception& error) {
     throw Error(fmt::format("--set {}={}: {}", path, yaml_value, error.msg));
   }
@@ -320,8 +332,8 @@ void Config::set(const std::string& path, const std::string& yaml_value) {
 Config Config::overlay(const Config& base, const Config& over) {
   auto node = std::make_shared<Node>();
   node->yaml.reset(merge(base.node_->yaml, over.node_->yaml));
-  node->file = over.node_->is_map() ? over.node_->file : base.node_->file;
-  node->path = over.node_->is_map() ? over.node_->path : base.node_->path;
+  node->file = base.node_->is_map() ? base.node_->file : over.node_->file;
+  node->path = base.node_->is_map() ? base.node_->path : over.node_->path;
   return Config(std::move(node));
 }
 

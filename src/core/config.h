@@ -65,10 +65,12 @@ class Config {
   [[noreturn]] void fail(const std::string& key, const std::string& reason) const;
 
   // Replaces or adds a value by dotted path, e.g. "train.epochs" = "3" (command line `--set`).
+  // Configurations that this one was made from, or that were made from it, stay as they are.
   void set(const std::string& path, const std::string& yaml_value);
 
-  // A copy of `base` in which every key of `over` replaces or extends it, maps key by key. File and
-  // line of either side are kept; what was read so far is not.
+  // A copy of `base` in which every key of `over` replaces or extends it, maps key by key. Lines of
+  // either side are kept, the file (and so the directory) is that of `base`; what was read so far
+  // is not kept.
   static Config overlay(const Config& base, const Config& over);
 
   // Sorted, comment-free text: what content hashes are made of.

@@ -13,9 +13,9 @@
 namespace llmcf::nn {
 
 struct CinLayer {
-  torch::Tensor weight;  // [O_i, F * H_{i-1}], products of field 0 first
-  torch::Tensor bias;    // [O_i]
-  int64_t handed_on = 0;  // H_i: the first maps that the next layer reads
+  torch::Tensor weight;     // [O_i, F * H_{i-1}], products of field 0 first
+  torch::Tensor bias;       // [O_i]
+  int64_t handed_on = 0;    // H_i: the first maps that the next layer reads
   int64_t pooled_from = 0;  // maps [pooled_from, O_i) go into the result
 };
 

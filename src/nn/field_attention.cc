@@ -57,10 +57,9 @@ class WeightsFunction : public torch::autograd::Function<WeightsFunction> {
     torch::Tensor down = at::zeros(qkv.sizes());
     for_each_row(qkv.size(0), [&](int64_t b) {
       const int64_t row = b * F * 3 * A, square = b * heads * F * F;
-      kernels::attention_weights_backward(up.data_ptr<float>() + square,
-                                          qkv.data_ptr<float>() + row,
-                                          weights.data_ptr<float>() + square,
-                                          down.data_ptr<float>() + row, F, heads, A);
+      kernels::attention_weights_backward(
+          up.data_ptr<float>() + square, qkv.data_ptr<float>() + row,
+          weights.data_ptr<float>() + square, down.data_ptr<float>() + row, F, heads, A);
     });
     return {down, {}};
   }
@@ -89,11 +88,10 @@ class MixFunction : public torch::autograd::Function<MixFunction> {
     torch::Tensor dweights = at::empty(weights.sizes()), dqkv = at::zeros(qkv.sizes());
     for_each_row(qkv.size(0), [&](int64_t b) {
       const int64_t row = b * F * 3 * A, square = b * heads * F * F;
-      kernels::attention_mix_backward(up.data_ptr<float>() + b * F * A,
-                                      weights.data_ptr<float>() + square,
-                                      qkv.data_ptr<float>() + row,
-                                      dweights.data_ptr<float>() + square,
-                                      dqkv.data_ptr<float>() + row, F, heads, A);
+      kernels::attention_mix_backward(
+          up.data_ptr<float>() + b * F * A, weights.data_ptr<float>() + square,
+          qkv.data_ptr<float>() + row, dweights.data_ptr<float>() + square,
+          dqkv.data_ptr<float>() + row, F, heads, A);
     });
     return {dweights, dqkv};
   }

@@ -32,8 +32,8 @@ class ProductsFunction : public torch::autograd::Function<ProductsFunction> {
                                const torch::Tensor& items) {
     const torch::Tensor row = rows.contiguous(), item = values.contiguous();
     torch::Tensor out = at::empty({items.size(0), row.size(1)});
-    kernels::event_products(events_of(offsets, items), read(row), read(item),
-                            out.data_ptr<float>(), row.size(1));
+    kernels::event_products(events_of(offsets, items), read(row), read(item), out.data_ptr<float>(),
+                            row.size(1));
     context->save_for_backward({row, item, offsets, items});
     return out;
   }
@@ -67,8 +67,7 @@ class ReluSumsFunction : public torch::autograd::Function<ReluSumsFunction> {
     const auto saved = context->get_saved_variables();
     const torch::Tensor &out = saved[0], up = gradients[0].contiguous();
     const int64_t width = out.size(1);
-    torch::Tensor devent = at::empty(out.sizes()),
-                  drow = at::zeros({saved[1].size(0) - 1, width}),
+    torch::Tensor devent = at::empty(out.sizes()), drow = at::zeros({saved[1].size(0) - 1, width}),
                   ditem = at::zeros({context->saved_data["distinct"].toInt(), width});
     kernels::event_relu_sums_backward(events_of(saved[1], saved[2]), read(up), read(out),
                                       devent.data_ptr<float>(), drow.data_ptr<float>(),
@@ -95,8 +94,8 @@ class WeightedItemsFunction : public torch::autograd::Function<WeightedItemsFunc
     const torch::Tensor &weight = saved[0], &item = saved[1], up = gradients[0].contiguous();
     torch::Tensor dweight = at::empty(weight.sizes()), ditem = at::zeros(item.sizes());
     kernels::weighted_items_backward(events_of(saved[2], saved[3]), read(up), read(weight),
-                                     read(item), dweight.data_ptr<float>(),
-                                     ditem.data_ptr<float>(), item.size(1));
+                                     read(item), dweight.data_ptr<float>(), ditem.data_ptr<float>(),
+                                     item.size(1));
     return {dweight, ditem, {}, {}};
   }
 };

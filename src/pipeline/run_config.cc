@@ -91,7 +91,7 @@ std::string RunConfig::rows_key() const {
 }
 
 std::string RunConfig::examples_key() const {
-  return reason.canonical() + retrieve.canonical();
+  return reason.canonical() + pool.canonical() + retrieve.canonical();
 }
 
 }  // namespace llmcf::pipeline

@@ -190,6 +190,19 @@ TEST(Config, SetOfNonsenseIsAnError) {
   EXPECT_THROW(config.set("name.first.second", "1"), Error);
 }
 
+TEST(Config, SetLeavesTheTreesItWasMadeFromAlone) {
+  const Config base = Config::parse("opt: {name: adam, rate: 0.1}\n", "dir/base.yaml");
+  Config made = Config::overlay(base, Config::parse("new: 1\n", "elsewhere/over.yaml"));
+  made.set("opt.rate", "0.2");
+  made.set("deep.er", "true");
+  EXPECT_DOUBLE_EQ(made.section("opt").get<double>("rate", 0), 0.2);
+  EXPECT_EQ(made.section("opt").get<std::string>("name", ""), "adam");
+  EXPECT_TRUE(made.section("deep").get<bool>("er", false));
+  EXPECT_DOUBLE_EQ(base.section("opt").get<double>("rate", 0), 0.1);
+  EXPECT_FALSE(base.has("deep"));
+  EXPECT_EQ(made.directory(), "dir") << "relative paths start at the base";
+}
+
 TEST(Config, OverlayReplacesKeyByKeyAndKeepsLines) {
   const Config base = Config::parse("epochs: 3\nopt: {name: adam, rate: 0.1}\n", "base.yaml");
   const Config over = Config::parse("\n\nopt: {rate: x}\nnew: 1\n", "over.yaml");

@@ -72,9 +72,8 @@ TEST_F(ExamplesTest, MinScoreLeavesOutLowerScoresOnly) {
   const double floor = scores[scores.size() / 2];
   ASSERT_LT(scores.front(), floor);
   const ExampleSet some = write({.min_score = floor - 1e-6});
-  EXPECT_EQ(some.size(), std::count_if(scores.begin(), scores.end(), [&](float score) {
-              return score >= floor - 1e-6;
-            }));
+  EXPECT_EQ(some.size(), std::count_if(scores.begin(), scores.end(),
+                                       [&](float score) { return score >= floor - 1e-6; }));
   for (const float score : some.score())
     EXPECT_GE(score, floor - 1e-6);
 }

@@ -1,11 +1,13 @@
-// DCN: a cross network and a deep tower in parallel. Wang et al., "Deep & Cross Network for Ad Click
-// Predictions", ADKDD 2017:
+// DCN: a cross network and a deep tower in parallel. Wang et al., "Deep & Cross Network for Ad
+// Click Predictions", ADKDD 2017:
 //   x_{l+1} = x_0 (x_l . w_l) + b_l + x_l
 // Each x_l is a multiple of x_0 plus a constant, x_l = a_l x_0 + c_l with c_{l+1} = c_l + b_l and
 // a_{l+1} = a_l + a_l (x_0 . w_l) + c_l . w_l, so the network costs one matrix product of x_0 with
 // all w_l and a few numbers per row.
 //
 //   d width of x_0   L layers
+#include <cmath>
+
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
@@ -13,8 +15,6 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
-
-#include <cmath>
 
 #include "models/model.h"
 #include "nn/mlp.h"
@@ -40,7 +40,8 @@ class Dcn final : public CtrModel, public nn::SelfInitialised {
       options.cross_init_deviation =
           config.get_number("cross_init_deviation", options.cross_init_deviation, 0.0, 100.0);
       options.context_layer =
-          config.get_choice("context_layer", defaults.context == ContextKind::kKar ? "none" : "gelu",
+          config.get_choice("context_layer",
+                            defaults.context == ContextKind::kKar ? "none" : "gelu",
                             {"gelu", "none"}) == "gelu";
       return options;
     }
@@ -99,9 +100,9 @@ class Dcn final : public CtrModel, public nn::SelfInitialised {
   // x_L . reader, [B]
   torch::Tensor cross(const torch::Tensor& x, const torch::Tensor& reader) {
     const int64_t L = cross_weight.size(0);
-    const torch::Tensor readers = at::cat({cross_weight, reader});    // [L + 1, d]
-    const torch::Tensor products = at::linear(x, readers).t();        // [L + 1, B]
-    const torch::Tensor sums = cross_bias.cumsum(0);                  // row l holds c_{l+1}
+    const torch::Tensor readers = at::cat({cross_weight, reader});            // [L + 1, d]
+    const torch::Tensor products = at::linear(x, readers).t();                // [L + 1, B]
+    const torch::Tensor sums = cross_bias.cumsum(0);                          // row l holds c_{l+1}
     const torch::Tensor constants = (sums * readers.narrow(0, 1, L)).sum(1);  // c_l . w_l, l = 1..L
     torch::Tensor scale = products[0] + 1;
     for (int64_t l = 1; l < L; ++l)

@@ -88,8 +88,8 @@ class DcnV2 final : public CtrModel, public nn::SelfInitialised {
   // sum_i g_i (U_i tanh(C_i tanh(V_i^T x)) + b), [B, d]
   torch::Tensor mixture(const torch::Tensor& x, int64_t layer) {
     const int64_t B = x.size(0), E = options_.experts, r = options_.rank;
-    const torch::Tensor inner = at::linear(x, v[layer]).tanh();           // [B, E r]
-    const torch::Tensor mixed =                                            // [E, B, r]
+    const torch::Tensor inner = at::linear(x, v[layer]).tanh();  // [B, E r]
+    const torch::Tensor mixed =                                  // [E, B, r]
         at::bmm(inner.view({B, E, r}).transpose(0, 1), c[layer].transpose(1, 2)).tanh();
     const torch::Tensor gates = at::softmax(gate->forward(x), 1).unsqueeze(2);  // [B, E, 1]
     const torch::Tensor gated = (mixed.transpose(0, 1) * gates).flatten(1);     // [B, E r]

@@ -74,8 +74,8 @@ class Din final : public CtrModel {
   }
 
   torch::Tensor forward(const Features& features) override {
-    const torch::Tensor query = selected(features.fields, item_fields_);  // [B, A]
-    const torch::Tensor items = features.history_items.flatten(1);        // [U, A]
+    const torch::Tensor query = selected(features.fields, item_fields_);   // [B, A]
+    const torch::Tensor items = features.history_items.flatten(1);         // [U, A]
     const torch::Tensor weights = attend(query, items, features.history);  // [N]
     std::vector<torch::Tensor> parts = {query,
                                         nn::weighted_items(features.history, weights, items)};

@@ -51,10 +51,10 @@ class XDeepFm final : public CtrModel {
     std::vector<int64_t> sizes = {fields * spec.embed_dim};
     sizes.insert(sizes.end(), spec.mlp.begin(), spec.mlp.end());
     sizes.push_back(1);
-    tower = register_module("tower", nn::Mlp(nn::MlpOptions{.sizes = sizes,
-                                                            .dropout = spec.dropout,
-                                                            .last_activation =
-                                                                options.relu_on_logit}));
+    tower = register_module(
+        "tower",
+        nn::Mlp(nn::MlpOptions{
+            .sizes = sizes, .dropout = spec.dropout, .last_activation = options.relu_on_logit}));
     bias = register_bias(*this, spec.fixed_linear_bias);
   }
 

@@ -116,8 +116,8 @@ LLMCF_SIMD void outer_products_backward(const float* __restrict up, const float*
     }
 }
 
-LLMCF_SIMD void attention_weights(const float* __restrict qkv, float* __restrict weights,
-                                  int64_t t, int64_t heads, int64_t d) {
+LLMCF_SIMD void attention_weights(const float* __restrict qkv, float* __restrict weights, int64_t t,
+                                  int64_t heads, int64_t d) {
   const int64_t width = d / heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(width));
   for (int64_t h = 0; h < heads; ++h)

@@ -94,7 +94,7 @@ JobOptions read_jobs(const Config& config) {
   JobOptions options;
   options.processes = config.get_int("processes", options.processes, 0, 4096);
   options.threads = config.get_int("threads", options.threads, 1, 1024);
-  options.memory_mib = config.get_int("memory_mib", options.memory_mib, 128, int64_t{1} << 30);
+  options.memory_mib = config.get_int("memory_mib", options.memory_mib, 1024, int64_t{1} << 30);
   config.finish();
   return options;
 }
@@ -150,7 +150,7 @@ Experiment Experiment::load(const std::filesystem::path& file,
   experiment.pools = read_pools(config, experiment);
   experiment.sweeps = read_sweeps(config, experiment);
   experiment.jobs = read_jobs(config.section("jobs"));
-  experiment.run.keys();
+  config.finish();
   return experiment;
 }
 

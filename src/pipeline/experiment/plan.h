@@ -62,7 +62,8 @@ struct Sweep {
 struct JobOptions {
   int64_t processes = 0;      // at once; 0 = one per core, fewer where memory is short
   int64_t threads = 1;        // of each
-  int64_t memory_mib = 3000;  // a process that wants more is stopped with an error
+  int64_t memory_mib = 3000;  // a process that wants more is stopped with an error; at least 1024:
+                              // the numeric libraries take some at start and wait for ever without
 };
 
 struct Experiment {

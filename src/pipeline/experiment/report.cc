@@ -45,7 +45,7 @@ int64_t finished_of(const Entry& entry) {
 // "0.8057 ± 0.0054", "0.8057 (1 of 3)", "–".
 std::string cell_text(const Entry& entry, const MetricResult& result, const MetricInfo& info) {
   const int64_t finished = finished_of(entry);
-  if (finished == 0) return kDash;
+  if (finished == 0 || std::isnan(mean_of(result))) return kDash;
   std::string text = mean_text(info, result);
   if (finished < static_cast<int64_t>(entry.planned.size()))
     text += fmt::format(" ({} of {})", finished, entry.planned.size());

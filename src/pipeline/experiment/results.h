@@ -23,7 +23,7 @@ struct Result {
   std::string experiment;
   Coordinates at;
   // Test split, best epoch's weights. Absent for trials of a search, which never see it.
-  std::optional<double> auc, log_loss, group_auc, auc_low, auc_high;
+  std::optional<double> auc = {}, log_loss = {}, group_auc = {}, auc_low = {}, auc_high = {};
   double valid_auc = 0;
   double valid_log_loss = 0;
   int64_t best_epoch = 0, epochs = 0;
@@ -31,12 +31,12 @@ struct Result {
   double seconds = 0;                // of the process
   double peak_mib = 0;
   int64_t threads = 1;
-  std::string protocol;
-  std::string config;    // canonical model and train sections
-  std::string dataset;   // digest of the imported data set
-  std::string version;   // of the program
-  std::string machine;   // processor
-  std::string finished;  // "2026-11-25"
+  std::string protocol = {};
+  std::string config = {};    // canonical model and train sections
+  std::string dataset = {};   // digest of the imported data set
+  std::string version = {};   // of the program
+  std::string machine = {};   // processor
+  std::string finished = {};  // "2026-11-25"
 };
 
 class ResultStore {
