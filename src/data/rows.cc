@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <numeric>
 #include <string_view>
 #include <vector>
 
@@ -35,14 +37,60 @@ struct Columns {
   }
 };
 
+// Where an item stands among those that may be drawn, from 1: by its id, or by its first event, so
+// that what had been seen by some time is a prefix.
+class Shelf {
+ public:
+  Shelf(const Dataset& dataset, bool by_time) : size_(static_cast<size_t>(dataset.num_items())) {
+    if (!by_time) return;
+    std::vector<int64_t> first(size_ + 1, std::numeric_limits<int64_t>::max());
+    for (size_t event = 0; event < dataset.event_item().size(); ++event) {
+      int64_t& seen = first[static_cast<size_t>(dataset.event_item()[event])];
+      seen = std::min(seen, dataset.event_time()[event]);
+    }
+    items_.resize(size_ + 1);
+    std::iota(items_.begin(), items_.end(), 0);
+    std::stable_sort(items_.begin() + 1, items_.end(), [&](int32_t a, int32_t b) {
+      return first[static_cast<size_t>(a)] < first[static_cast<size_t>(b)];
+    });
+    places_.resize(size_ + 1);
+    for (size_t place = 1; place <= size_; ++place) {
+      places_[static_cast<size_t>(items_[place])] = static_cast<int32_t>(place);
+      times_.push_back(first[static_cast<size_t>(items_[place])]);
+    }
+  }
+
+  int32_t place_of(int32_t item) const {
+    return places_.empty() ? item : places_[static_cast<size_t>(item)];
+  }
+  int32_t item_at(int32_t place) const {
+    return items_.empty() ? place : items_[static_cast<size_t>(place)];
+  }
+  // How many of the places hold an item that had been seen by then.
+  size_t size_at(int64_t time) const {
+    if (places_.empty()) return size_;
+    return static_cast<size_t>(std::upper_bound(times_.begin(), times_.end(), time) -
+                               times_.begin());
+  }
+
+ private:
+  size_t size_;
+  std::vector<int32_t> items_, places_;  // [items + 1]; empty = by id
+  std::vector<int64_t> times_;           // of the first event, by place - 1, ascending
+};
+
 // Items a user never touched, drawn uniformly: the r-th untouched item is found by bisecting the
 // sorted touched ones, so that every draw counts, however few are left.
 class NegativeSampler {
  public:
-  NegativeSampler(const Dataset& dataset, int64_t seed, int64_t count)
-      : dataset_(dataset), count_(static_cast<size_t>(count)) {
+  NegativeSampler(const Dataset& dataset, const SplitOptions& options, int64_t count)
+      : dataset_(dataset),
+        count_(static_cast<size_t>(count)),
+        shelf_(dataset, options.cuts.has_value()),
+        one_stream_(options.cuts.has_value()) {
     for (const std::string_view split : kSplits)
-      streams_.emplace_back(static_cast<uint64_t>(seed), fmt::format("rows.negatives.{}", split));
+      streams_.emplace_back(static_cast<uint64_t>(options.seed),
+                            fmt::format("rows.negatives.{}", split));
   }
 
   void begin_user(int32_t user) {
@@ -50,23 +98,27 @@ class NegativeSampler {
     const auto begin = offsets[static_cast<size_t>(user)];
     const auto end = offsets[static_cast<size_t>(user) + 1];
     const auto items = dataset_.event_item();
-    touched_.assign(items.begin() + begin, items.begin() + end);
+    touched_.clear();
+    for (int64_t event = begin; event < end; ++event)
+      touched_.push_back(shelf_.place_of(items[static_cast<size_t>(event)]));
     std::sort(touched_.begin(), touched_.end());
     touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
-    untouched_ = static_cast<uint64_t>(dataset_.num_items()) - touched_.size();
-    if (untouched_ >= count_) return;
-    throw Error(fmt::format(
-        "user '{}' touched {} of {} items, so that {} distinct negatives are not left; "
-        "lower split.negatives to {} or remove the user",
-        dataset_.user_name(user), touched_.size(), dataset_.num_items(), count_, untouched_));
+    const size_t left = static_cast<size_t>(dataset_.num_items()) - touched_.size();
+    if (left >= count_) return;
+    throw Error(
+        fmt::format("user '{}' touched {} of {} items, so that {} distinct negatives are not left; "
+                    "lower split.negatives to {} or remove the user",
+                    dataset_.user_name(user), touched_.size(), dataset_.num_items(), count_, left));
   }
 
   // Distinct items for one positive of the split.
-  const std::vector<int32_t>& draw(Split split) {
+  const std::vector<int32_t>& draw(Split split, int64_t time) {
     drawn_.clear();
     sorted_.clear();
+    const uint64_t choices = untouched_at(time);
+    Random& random = streams_[one_stream_ ? 0 : static_cast<size_t>(split)];
     while (drawn_.size() < count_) {
-      const int32_t item = untouched(streams_[static_cast<size_t>(split)].below(untouched_));
+      const int32_t item = shelf_.item_at(untouched(random.below(choices)));
       const auto place = std::lower_bound(sorted_.begin(), sorted_.end(), item);
       if (place != sorted_.end() && *place == item) continue;
       sorted_.insert(place, item);
@@ -76,6 +128,17 @@ class NegativeSampler {
   }
 
  private:
+  // How many items the user never touched are on the shelf; at least count_.
+  uint64_t untouched_at(int64_t time) const {
+    size_t places = shelf_.size_at(time);
+    const auto after = std::upper_bound(touched_.begin(), touched_.end(), places);
+    auto touched = static_cast<size_t>(after - touched_.begin());
+    for (; places - touched < count_; ++places)
+      touched += touched < touched_.size() && static_cast<size_t>(touched_[touched]) == places + 1;
+    return places - touched;
+  }
+
+  // The place of the untouched item of that rank.
   int32_t untouched(uint64_t rank) const {
     // touched_[j] has touched_[j] - 1 - j untouched items below it.
     size_t low = 0;
@@ -92,9 +155,11 @@ class NegativeSampler {
 
   const Dataset& dataset_;
   size_t count_;
+  Shelf shelf_;
+  bool one_stream_;  // for all splits: negatives do not depend on the cuts
   std::vector<Random> streams_;
-  std::vector<int32_t> touched_, drawn_, sorted_;
-  uint64_t untouched_ = 0;
+  std::vector<int32_t> touched_;         // places, ascending
+  std::vector<int32_t> drawn_, sorted_;  // items
 };
 
 class Splitter {
@@ -112,16 +177,34 @@ class Splitter {
       throw Error(unknown_name("split.method", options.method, known));
   }
 
+  // Of the rows, by user.
+  std::vector<int64_t> times() const {
+    std::vector<int64_t> times;
+    std::vector<Candidate> rows;
+    for (int32_t user = 1; user <= dataset_.num_users(); ++user) {
+      collect(user, rows);
+      for (const Candidate& row : rows)
+        times.push_back(dataset_.event_time()[static_cast<size_t>(row.event)]);
+    }
+    return times;
+  }
+
   void run(const std::filesystem::path& path) {
     build_histories();
-    if (options_.method == "time") find_cuts();
-    NegativeSampler sampler(dataset_, options_.seed, explicit_ ? 0 : options_.negatives);
+    if (options_.cuts) {
+      valid_from_ = options_.cuts->valid_from;
+      test_from_ = options_.cuts->test_from;
+      end_ = options_.cuts->end;
+    } else if (options_.method == "time") {
+      find_cuts();
+    }
+    NegativeSampler sampler(dataset_, options_, explicit_ ? 0 : options_.negatives);
     item_train_count_.assign(static_cast<size_t>(dataset_.num_items()) + 1, 0);
     user_in_train_.assign(static_cast<size_t>(dataset_.num_users()) + 1, 0);
     for (int32_t user = 1; user <= dataset_.num_users(); ++user)
       split_user(user, sampler);
     for (size_t split = 0; split < columns_.size(); ++split) {
-      if (!columns_[split].user.empty()) continue;
+      if (!columns_[split].user.empty() || is_left_out(static_cast<Split>(split))) continue;
       throw Error(
           fmt::format("the {} split of data set '{}' is empty (method {}, min_history {}); "
                       "lower min_history, change the shares or the method",
@@ -170,16 +253,15 @@ class Splitter {
     }
   }
 
+  bool is_left_out(Split split) const {
+    return options_.cuts && ((split == Split::kValid && valid_from_ == test_from_) ||
+                             (split == Split::kTest && test_from_ == end_));
+  }
+
   // Times at which validation and test begin, so that their rows have the asked shares. Rows of the
   // same time fall on the same side, the later one.
   void find_cuts() {
-    std::vector<int64_t> times;
-    std::vector<Candidate> rows;
-    for (int32_t user = 1; user <= dataset_.num_users(); ++user) {
-      collect(user, rows);
-      for (const Candidate& row : rows)
-        times.push_back(dataset_.event_time()[static_cast<size_t>(row.event)]);
-    }
+    std::vector<int64_t> times = this->times();
     if (times.empty()) return;
     const auto quantile = [&](double share) {
       const auto at = std::min(times.size() - 1,
@@ -193,9 +275,9 @@ class Splitter {
 
   // `index` of `count` rows of the user; `left` events of the user follow the row's.
   Split split_of(const Candidate& row, size_t index, size_t count, int64_t left) const {
-    if (options_.method == "leave_one_out")
+    if (options_.method == "leave_one_out" && !options_.cuts)
       return left == 0 ? Split::kTest : left == 1 ? Split::kValid : Split::kTrain;
-    if (options_.method == "time") {
+    if (options_.method == "time" || options_.cuts) {
       const int64_t time = dataset_.event_time()[static_cast<size_t>(row.event)];
       return time >= test_from_    ? Split::kTest
              : time >= valid_from_ ? Split::kValid
@@ -216,18 +298,19 @@ class Splitter {
 
   void split_user(int32_t user, NegativeSampler& sampler) {
     collect(user, scratch_);
-    const bool drawn = is_drawn(user);
+    const bool user_drawn = is_drawn(user);
     if (!scratch_.empty()) sampler.begin_user(user);
     for (size_t index = 0; index < scratch_.size(); ++index) {
       const Candidate& row = scratch_[index];
       const Split split = split_of(row, index, scratch_.size(), begin_of(user + 1) - 1 - row.event);
       const int32_t item = dataset_.event_item()[static_cast<size_t>(row.event)];
       const int64_t time = dataset_.event_time()[static_cast<size_t>(row.event)];
+      const bool drawn = user_drawn && time < end_;
       Columns& columns = columns_[static_cast<size_t>(split)];
       if (drawn) columns.push(user, item, row.position, row.label, time, row.event);
       if (!explicit_) {
         // Drawn for everybody: a user's negatives do not depend on who else has rows.
-        for (const int32_t negative : sampler.draw(split))
+        for (const int32_t negative : sampler.draw(split, time))
           if (drawn) columns.push(user, negative, row.position, 0.0F, time, row.event);
       }
       if (!drawn || split != Split::kTrain) continue;
@@ -240,7 +323,7 @@ class Splitter {
     SafetensorsWriter writer;
     writer.set_metadata("format", kFormat);
     writer.set_metadata("version", kVersion);
-    writer.set_metadata("method", options_.method);
+    writer.set_metadata("method", options_.cuts ? "cuts" : options_.method);
     for (size_t split = 0; split < columns_.size(); ++split) {
       const Columns& columns = columns_[split];
       const std::string name(kSplits[split]);
@@ -263,6 +346,7 @@ class Splitter {
   bool explicit_;
   int64_t valid_from_ = 0;
   int64_t test_from_ = 0;
+  int64_t end_ = std::numeric_limits<int64_t>::max();
   std::array<Columns, 3> columns_;
   std::vector<Candidate> scratch_;
   std::vector<int64_t> history_offsets_;
@@ -342,6 +426,12 @@ RowSet::RowSet(const std::filesystem::path& path)
         damaged(*reader_, "a position is out of range");
     }
   }
+}
+
+std::vector<int64_t> row_times(const Dataset& dataset, const SplitOptions& options) {
+  std::vector<int64_t> times = Splitter(dataset, options).times();
+  std::sort(times.begin(), times.end());
+  return times;
 }
 
 void write_rows(const Dataset& dataset, const SplitOptions& options,

@@ -8,19 +8,34 @@
 //  2. Negatives follow their positive directly, share its user, position, time and event, and are
 //     distinct items the user never touched in the whole data set. They depend on the seed only.
 //  3. With explicit ratings the history holds only the items rated at or above the threshold.
+//  4. Cut at explicit times (TimeCuts), rows know nothing of what came later: their negatives had
+//     been seen in the log by then. They are the same wherever the cuts are.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "core/safetensors.h"
 #include "data/dataset.h"
 
 namespace llmcf::data {
+
+// Bounds of the splits in time, Unix seconds: training rows are older than valid_from, validation
+// rows lie in [valid_from, test_from), test rows in [test_from, end), later ones are left out.
+// Equal bounds leave out a split. Negatives are drawn from the items whose first event is not later
+// than the row; where fewer are left than needed (the first rows of a log), from the first that
+// suffice.
+struct TimeCuts {
+  int64_t valid_from = 0;
+  int64_t test_from = 0;
+  int64_t end = 0;
+};
 
 // What the split does; the configuration's `split` section.
 struct SplitOptions {
@@ -32,6 +47,7 @@ struct SplitOptions {
   double user_share = 1;    // of the users that have rows; a larger share contains a smaller one
   double rating_threshold = 0;  // > 0: label = rating >= threshold, no sampled negatives
   int64_t seed = 2023;
+  std::optional<TimeCuts> cuts = {};  // instead of the method and the shares; not a key
 
   static SplitOptions from(const Config& config);
 };
@@ -78,6 +94,9 @@ class RowSet {
   std::span<const uint8_t> user_in_train_;
   std::span<const int32_t> item_train_count_;
 };
+
+// Times of all rows that are no sampled negatives, ascending, whatever split they are in.
+std::vector<int64_t> row_times(const Dataset& dataset, const SplitOptions& options);
 
 // Splits, samples negatives and writes the file RowSet opens. Throws Error if a split would be
 // empty.

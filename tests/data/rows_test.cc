@@ -228,6 +228,55 @@ TEST_F(RowsTest, ThresholdLabelsAndKeepsOnlyLikedHistory) {
   EXPECT_THAT(rows.item_train_count(), ::testing::ElementsAreArray(popular));
 }
 
+TEST_F(RowsTest, ExplicitCutsTakeEveryRowOnceAndLeaveOutWhatIsLater) {
+  const RowSet rows = split({.cuts = TimeCuts{.valid_from = 10, .test_from = 15, .end = 25}});
+  const std::vector<int64_t> times = row_times(*dataset_, {});
+  std::set<int64_t> events;
+  for (const Split split : kSplits) {
+    const Rows& part = rows.rows(split);
+    for (size_t row = 0; row < part.user.size(); ++row) {
+      const int64_t time = part.time[row];
+      EXPECT_EQ(split, time < 10 ? Split::kTrain : time < 15 ? Split::kValid : Split::kTest);
+      EXPECT_LT(time, 25);
+      if (part.label[row] > 0) {
+        EXPECT_TRUE(events.insert(part.event[row]).second);
+      }
+    }
+  }
+  EXPECT_TRUE(std::is_sorted(times.begin(), times.end()));
+  EXPECT_EQ(std::count_if(times.begin(), times.end(), [](int64_t time) { return time < 25; }),
+            static_cast<int64_t>(events.size()));
+}
+
+TEST_F(RowsTest, NegativesBetweenExplicitCutsWereSeenBeforeAndDoNotDependOnTheCuts) {
+  std::vector<int64_t> first(static_cast<size_t>(dataset_->num_items()) + 1, 1000);
+  for (size_t event = 0; event < dataset_->event_item().size(); ++event) {
+    int64_t& seen = first[static_cast<size_t>(dataset_->event_item()[event])];
+    seen = std::min(seen, dataset_->event_time()[event]);
+  }
+  // Rows of events before 20, by event and item.
+  const auto rows_of = [&](const TimeCuts& cuts) {
+    const RowSet rows = split({.negatives = 2, .cuts = cuts});
+    std::set<std::pair<int64_t, int32_t>> found;
+    for (const Split split : kSplits) {
+      const Rows& part = rows.rows(split);
+      for (size_t row = 0; row < part.user.size(); ++row) {
+        if (part.time[row] >= 5) {  // later than that, enough items are known
+          EXPECT_LE(first[static_cast<size_t>(part.item[row])], part.time[row]);
+        }
+        if (part.label[row] == 0) {
+          EXPECT_FALSE(touched(part.user[row]).contains(part.item[row]));
+        }
+        if (part.time[row] < 20) found.emplace(part.event[row], part.item[row]);
+      }
+    }
+    return found;
+  };
+  const auto late = rows_of({.valid_from = 18, .test_from = 18, .end = 30});
+  EXPECT_EQ(late, rows_of({.valid_from = 8, .test_from = 12, .end = 20}));
+  EXPECT_TRUE(RowSet(shop_.path("rows.safetensors")).rows(Split::kValid).size() > 0);
+}
+
 TEST_F(RowsTest, SaysWhatCannotBeSplit) {
   EXPECT_THAT(error_of([&] { split({.min_history = 1000}); }), HasSubstr("train split"));
   EXPECT_THAT(error_of([&] { split({.method = "loo"}); }), HasSubstr("leave_one_out"));
