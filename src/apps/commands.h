@@ -16,6 +16,12 @@ void add_pool(CLI::App& app);
 void add_erase(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_experiment(CLI::App& app);  // and tune
+void add_drift(CLI::App& app);
+
+// Thrown by a command that did its work and ends with this status.
+struct ExitStatus {
+  int value = 0;
+};
 
 // Shared by the commands that read a configuration.
 struct ConfigOptions {

@@ -2,7 +2,7 @@
 // reports errors.
 //
 // Exit status: 0 done; 1 bad input, file or configuration (one line on standard error); 2 wrong
-// usage; 3 a defect.
+// usage; 3 done, but a threshold is violated (llmcf drift); 70 a defect.
 #include <cstdlib>
 
 #include <CLI/CLI.hpp>
@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   llmcf::apps::add_erase(app);
   llmcf::apps::add_doctor(app);
   llmcf::apps::add_experiment(app);
+  llmcf::apps::add_drift(app);
 
   try {
     app.parse(argc, argv);
@@ -63,12 +64,14 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error);
     return status == 0 ? 0 : 2;
+  } catch (const llmcf::apps::ExitStatus& status) {
+    return status.value;
   } catch (const llmcf::Error& error) {
     fmt::print(stderr, "llmcf: error: {}\n", error.what());
     return 1;
   } catch (const std::logic_error& error) {
     fmt::print(stderr, "llmcf: internal error (please report it): {}\n", error.what());
-    return 3;
+    return 70;
   } catch (const std::exception& error) {
     fmt::print(stderr, "llmcf: error: {}\n", error.what());
     return 1;

@@ -362,6 +362,10 @@ class Splitter {
 
 }  // namespace
 
+std::string describe(const std::optional<TimeCuts>& cuts) {
+  return cuts ? fmt::format("cuts {} {} {}", cuts->valid_from, cuts->test_from, cuts->end) : "";
+}
+
 SplitOptions SplitOptions::from(const Config& config) {
   SplitOptions options;
   options.method = config.get_choice("method", options.method, {"leave_one_out", "ratio", "time"});

@@ -36,6 +36,7 @@ struct TimeCuts {
   int64_t test_from = 0;
   int64_t end = 0;
 };
+std::string describe(const std::optional<TimeCuts>& cuts);  // for keys; empty if there are none
 
 // What the split does; the configuration's `split` section.
 struct SplitOptions {

@@ -11,9 +11,7 @@
 #include "pipeline/erasure.h"
 #include "pipeline/results.h"
 #include "pipeline/stage_key.h"
-#include "retrieval/assign.h"
 #include "text/make_encoder.h"
-#include "train/feature_store.h"
 
 namespace llmcf::pipeline {
 
@@ -31,6 +29,8 @@ constexpr int kTrainFormat = 1;
 constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
                                                 data::Split::kTest};
 
+}  // namespace
+
 retrieval::Pool pool_of(const cot::ExampleSet& examples) {
   return {.user = examples.user(),
           .item = examples.item(),
@@ -38,8 +38,6 @@ retrieval::Pool pool_of(const cot::ExampleSet& examples) {
           .label = examples.label(),
           .time = examples.time()};
 }
-
-}  // namespace
 
 Journey::Journey(const RunConfig& config, std::set<std::string> force, Access access)
     : config_(config),
@@ -121,14 +119,16 @@ void Journey::import() {
 }
 
 void Journey::split() {
-  const std::string key =
-      stage_key("split", kSplitFormat, {digests_.dataset, config_.split.canonical()});
+  const std::string key = stage_key(
+      "split", kSplitFormat,
+      {digests_.dataset, config_.split.canonical() + data::describe(split_options_.cuts)});
   digests_.rows = runner_.run(
       {.name = "split",
        .key = key,
        .outputs = {workspace_.rows()},
        .work = [this] { data::write_rows(dataset(), split_options_, workspace_.rows()); },
        .digest = {}});
+  digests_.example_rows = digests_.rows;
   log::info("rows: {} train, {} valid, {} test", rows().train().size(),
             rows().rows(data::Split::kValid).size(), rows().rows(data::Split::kTest).size());
 }
@@ -165,7 +165,7 @@ std::string Journey::estimate_reasoning() {
   std::optional<cot::Pool> pool;
   if (std::filesystem::exists(workspace_.pool())) pool.emplace(workspace_.pool());
   return cot::estimate({.dataset = dataset(),
-                        .rows = rows(),
+                        .rows = example_rows(),
                         .prompt = *prompt_,
                         .reasoner = *reasoner_,
                         .encoder = *encoder},
@@ -176,7 +176,7 @@ std::string Journey::estimate_reasoning() {
 void Journey::reason() {
   if (!uses_examples_) return;
   const std::string key = stage_key("reason", kReasonFormat,
-                                    {digests_.dataset, digests_.rows, digests_.text,
+                                    {digests_.dataset, digests_.example_rows, digests_.text,
                                      config_.reason.canonical(), prompt_->hash()});
   bool complete = true;
   const auto work = [this, &complete] {
@@ -184,7 +184,7 @@ void Journey::reason() {
     cot::Pool pool(workspace_.pool());
     erase_from(pool, workspace_);
     const auto report = cot::generate({.dataset = dataset(),
-                                       .rows = rows(),
+                                       .rows = example_rows(),
                                        .prompt = *prompt_,
                                        .reasoner = *reasoner_,
                                        .encoder = *encoder},
@@ -207,13 +207,13 @@ void Journey::reason() {
 
 void Journey::pool() {
   if (!uses_examples_) return;
-  const std::string key = stage_key(
-      "pool", kPoolFormat,
-      {digests_.dataset, digests_.rows, digests_.text, digests_.pool, config_.pool.canonical()});
+  const std::string key = stage_key("pool", kPoolFormat,
+                                    {digests_.dataset, digests_.example_rows, digests_.text,
+                                     digests_.pool, config_.pool.canonical()});
   const auto work = [this] {
     const auto encoder = text::load_encoder(workspace_.encoder());
     const cot::Pool pool(workspace_.pool());
-    const int64_t count = cot::write_examples(pool, dataset(), rows(), *encoder,
+    const int64_t count = cot::write_examples(pool, dataset(), example_rows(), *encoder,
                                               workspace_.examples(), example_options_);
     log::info("examples: {}", count);
   };
@@ -223,6 +223,16 @@ void Journey::pool() {
                                    .work = work,
                                    .complete = {},
                                    .digest = {}});
+}
+
+void Journey::assign_examples(std::span<const retrieval::Queries> queries,
+                              std::span<const std::filesystem::path> outputs) {
+  const std::span<const float> texts = item_text();
+  const auto assignments =
+      retrieval::assign(pool_of(examples()), queries, {.item_text = texts, .width = text_dim_},
+                        retrieval::histories_of(rows()), retrieval_options_);
+  for (size_t part = 0; part < outputs.size(); ++part)
+    assignments[part].save(outputs[part]);
 }
 
 void Journey::retrieve() {
@@ -237,12 +247,7 @@ void Journey::retrieve() {
     std::vector<retrieval::Queries> queries;
     for (const data::Split part : kSplits)
       queries.push_back(retrieval::Queries::of(rows().rows(part)));
-    const std::span<const float> texts = item_text();
-    const auto assignments =
-        retrieval::assign(pool_of(examples()), queries, {.item_text = texts, .width = text_dim_},
-                          retrieval::histories_of(rows()), retrieval_options_);
-    for (size_t part = 0; part < outputs.size(); ++part)
-      assignments[part].save(outputs[part]);
+    assign_examples(queries, outputs);
   };
   digests_.retrieval = runner_.run({.name = "retrieve",
                                     .key = key,
@@ -263,20 +268,25 @@ std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const
                     examples ? digests_.examples : "", examples ? digests_.retrieval : ""});
 }
 
+train::TrainTask Journey::task_of(const ReadVariant& variant, int64_t seed,
+                                  const train::FeatureStore& features) {
+  train::TrainTask task;
+  task.features = &features;
+  if (models::uses_examples(variant.model.context)) task.example_text = examples().vectors();
+  task.model = variant.model;
+  task.directory = workspace_.run(variant.name, seed);
+  task.fingerprint = variant_key(variant, seed);
+  task.name = fmt::format("{} seed {}", variant.name, seed);
+  return task;
+}
+
 void Journey::train_one(const ReadVariant& variant, int64_t seed,
                         const train::FeatureStore& features) {
   const auto directory = workspace_.run(variant.name, seed);
   const auto work = [&] {
     train::TrainOptions options = variant.train;
     options.seed = seed;
-    train::TrainTask task;
-    task.features = &features;
-    if (models::uses_examples(variant.model.context)) task.example_text = examples().vectors();
-    task.model = variant.model;
-    task.directory = directory;
-    task.fingerprint = variant_key(variant, seed);
-    task.name = fmt::format("{} seed {}", variant.name, seed);
-    const train::TrainResult result = train::train(task, options);
+    const train::TrainResult result = train::train(task_of(variant, seed, features), options);
     log::info("{} seed {}: best epoch {} of {}, test AUC {:.4f}, LogLoss {:.4f}", variant.name,
               seed, result.best_epoch, result.epochs.size(), result.test.auc, result.test.log_loss);
   };
@@ -287,13 +297,14 @@ void Journey::train_one(const ReadVariant& variant, int64_t seed,
                .digest = {}});
 }
 
-void Journey::train() {
+train::FeatureInputs Journey::feature_inputs(std::vector<retrieval::Assignment>& slots) {
   train::FeatureInputs inputs;
   inputs.dataset = &dataset();
   inputs.rows = &rows();
+  inputs.example_rows = &example_rows();
   inputs.item_text = item_text();
   inputs.text_dim = text_dim_;
-  std::vector<retrieval::Assignment> assignments;
+  slots.clear();
   if (uses_examples_) {
     inputs.examples = {.user = examples().user(),
                        .item = examples().item(),
@@ -301,15 +312,19 @@ void Journey::train() {
                        .label = examples().label(),
                        .event = {}};
     for (const data::Split part : kSplits) {
-      assignments.push_back(
-          retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
+      slots.push_back(retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
     }
-    inputs.k = assignments[0].k;
-    for (size_t part = 0; part < assignments.size(); ++part) {
-      inputs.slots[part] = {.ids = assignments[part].ids,
-                            .similarity = assignments[part].similarity};
+    inputs.k = slots[0].k;
+    for (size_t part = 0; part < slots.size(); ++part) {
+      inputs.slots[part] = {.ids = slots[part].ids, .similarity = slots[part].similarity};
     }
   }
+  return inputs;
+}
+
+void Journey::train() {
+  std::vector<retrieval::Assignment> slots;
+  const train::FeatureInputs inputs = feature_inputs(slots);
   for (const ReadVariant& variant : variants_) {
     const train::FeatureStore features(train::inputs_for(variant.model, inputs), variant.features);
     for (const int64_t seed : config_.seeds)
@@ -317,17 +332,19 @@ void Journey::train() {
   }
 }
 
+std::string Journey::reasoner_text() const {
+  return reasoner_->is_template() ? "template (no language model)"
+                                  : fmt::format("{}: {}", reasoner_->kind(), reasoner_->model());
+}
+
 void Journey::report() {
-  ResultInputs inputs{
-      .config = config_,
-      .workspace = workspace_,
-      .dataset = dataset(),
-      .rows = rows(),
-      .examples = uses_examples_ ? &examples() : nullptr,
-      .stages = runner_.reports(),
-      .reasoner = reasoner_->is_template()
-                      ? "template (no language model)"
-                      : fmt::format("{}: {}", reasoner_->kind(), reasoner_->model())};
+  ResultInputs inputs{.config = config_,
+                      .workspace = workspace_,
+                      .dataset = dataset(),
+                      .rows = rows(),
+                      .examples = uses_examples_ ? &examples() : nullptr,
+                      .stages = runner_.reports(),
+                      .reasoner = reasoner_text()};
   results_ = collect_results(inputs);
   write_results(*results_, workspace_);
   log::info("report: {}", workspace_.report().string());

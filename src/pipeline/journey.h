@@ -1,4 +1,5 @@
-// The stages of a run, one method each, in order. Internal to run.cc and tests: call run() (run.h).
+// The stages of a run, one method each, in order. Internal to run.cc, drift.cc and tests: call
+// run() (run.h). What is protected serves studies that reuse stages over rows of their own.
 //
 // Invariant: a stage reads only artefacts of the workspace and its section of the configuration;
 // what it read is in its key, directly or as the digest of the stage that wrote it.
@@ -7,7 +8,9 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "cot/examples.h"
 #include "cot/generate.h"
@@ -19,7 +22,9 @@
 #include "pipeline/run_config.h"
 #include "pipeline/stage_runner.h"
 #include "pipeline/workspace.h"
+#include "retrieval/assign.h"
 #include "retrieval/options.h"
+#include "train/feature_store.h"
 #include "train/trainer.h"
 
 namespace llmcf::pipeline {
@@ -51,7 +56,7 @@ class Journey {
   // Filled by report().
   const std::optional<ReportData>& results() const { return results_; }
 
- private:
+ protected:
   // One variant with its sections read.
   struct ReadVariant {
     std::string name;
@@ -61,14 +66,25 @@ class Journey {
     std::string key;  // canonical text of both sections
   };
   struct Digests {
-    std::string dataset, rows, text, pool, examples, retrieval;
+    std::string dataset, rows, example_rows, text, pool, examples, retrieval;
   };
 
   const data::Dataset& dataset();
   const data::RowSet& rows();
+  // Whose training rows become examples.
+  const data::RowSet& example_rows() { return example_rows_ ? *example_rows_ : rows(); }
   const cot::ExampleSet& examples();
   std::span<const float> item_text();
+  // Retrieves for each of the queries; one file each.
+  void assign_examples(std::span<const retrieval::Queries> queries,
+                       std::span<const std::filesystem::path> outputs);
+  // What models read; `slots` takes the assignments that the result points at.
+  train::FeatureInputs feature_inputs(std::vector<retrieval::Assignment>& slots);
+  // Whose words examples are, for people.
+  std::string reasoner_text() const;
   std::string variant_key(const ReadVariant& variant, int64_t seed) const;
+  train::TrainTask task_of(const ReadVariant& variant, int64_t seed,
+                           const train::FeatureStore& features);
   void train_one(const ReadVariant& variant, int64_t seed, const train::FeatureStore& features);
 
   const RunConfig& config_;
@@ -87,10 +103,14 @@ class Journey {
   Digests digests_;
   std::unique_ptr<data::Dataset> dataset_;
   std::unique_ptr<data::RowSet> rows_;
+  std::unique_ptr<data::RowSet> example_rows_;  // null: rows()
   std::unique_ptr<cot::ExampleSet> examples_;
   std::unique_ptr<SafetensorsReader> item_text_;
   int64_t text_dim_ = 0;
   std::optional<ReportData> results_;
 };
+
+// The columns that retrieval reads; `examples` must outlive the result.
+retrieval::Pool pool_of(const cot::ExampleSet& examples);
 
 }  // namespace llmcf::pipeline

@@ -73,6 +73,7 @@ RunConfig RunConfig::from(const Config& config, const std::string& default_name)
                 .reason = config.section("reason"),
                 .pool = config.section("pool"),
                 .retrieve = config.section("retrieve"),
+                .drift = config.section("drift"),
                 .text = config.yaml()};
   if (run.seeds.empty()) config.fail("seeds", "at least one seed is needed");
   std::set<int64_t> seen;

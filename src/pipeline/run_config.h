@@ -15,6 +15,7 @@
 //   variants:                    # the first one is the baseline
 //     - {name: none, model: {context: none}}
 //     - {name: llmcf, model: {context: ict}, train: {learning_rate: 0.008}}
+//   drift: {...}                 # pipeline/drift_windows.h
 //
 // Invariant: a variant's model and train sections are the run's, overlaid with its own.
 #pragma once
@@ -41,6 +42,7 @@ struct RunConfig {
   std::vector<int64_t> seeds;
   std::vector<Variant> variants;
   Config data, split, encode, reason, pool, retrieve;
+  Config drift;      // read by `llmcf drift` only
   std::string text;  // the whole file as YAML, overrides applied: for people
 
   // `overrides` are "dotted.path=yaml value". Throws InputError with file and line.

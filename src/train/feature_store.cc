@@ -169,7 +169,8 @@ void FeatureStore::add_feature_fields(data::Side side, models::FieldRole role) {
 void FeatureStore::find_example_events() {
   ExampleColumns& examples = inputs_.examples;
   if (examples.size() == 0 || !examples.event.empty()) return;
-  const data::Rows& rows = inputs_.rows->train();
+  const data::RowSet* source = inputs_.example_rows;
+  const data::Rows& rows = (source == nullptr ? inputs_.rows : source)->train();
   // (user, position, item) of a training row.
   const auto key_of_row = [&](int64_t row) {
     const auto index = static_cast<size_t>(row);

@@ -62,8 +62,9 @@ struct FeatureInputs {
       item_text;  // [num_items + 1, text_dim], row 0 zeros; empty = a model without text
   int64_t text_dim = 0;
   ExampleColumns examples;
-  int64_t k = 0;                     // slots per row
-  std::array<SlotColumns, 3> slots;  // by data::Split
+  const data::RowSet* example_rows = nullptr;  // whose training rows the examples are; null = rows
+  int64_t k = 0;                               // slots per row
+  std::array<SlotColumns, 3> slots;            // by data::Split
   // Side tables of the KD and KAR variants.
   std::array<std::span<const float>, 3> teacher_logits;  // by split: [rows, 2] (Yes, No)
   std::span<const float> kar_user;                       // [num_users + 1, kar_dim]
