@@ -13,6 +13,7 @@
 #include "pipeline/drift_measures.h"
 #include "pipeline/drift_windows.h"
 #include "pipeline/journey.h"
+#include "pipeline/run.h"
 #include "pipeline/stage_key.h"
 
 namespace llmcf::pipeline {
@@ -33,6 +34,11 @@ class DriftStudy : private Journey {
       : Journey(config, force), options_(DriftOptions::from(config.drift)) {
     if (split_options_.method != "time") {
       config.split.fail("method", "llmcf drift cuts rows by time; write 'method: time'");
+    }
+    if (example_options_.top_share < 1) {
+      config.pool.fail("top_share",
+                       "llmcf drift needs pools whose past does not depend on later answers; use "
+                       "pool.min_score");
     }
     if (uses_examples() && !retrieval_options_.time_safe) {
       config.retrieve.fail("time_safe", "llmcf drift needs time-safe retrieval (protocol: strict)");
@@ -103,25 +109,17 @@ class DriftStudy : private Journey {
                                                   workspace().retrieval("valid"),
                                                   workspace().retrieval("test")};
     if (has_refreshed()) outputs.push_back(refreshed_slots());
-    const auto work = [&] {
-      const std::vector<int64_t> frozen = cuts_of(false), refreshed = cuts_of(true);
+    const std::vector<int64_t> frozen = cuts_of(false), refreshed = cuts_of(true);
+    retrieve_for(key, outputs, [&] {
       std::vector<retrieval::Queries> queries = {
           retrieval::Queries::of(rows().train()),
-          retrieval::Queries::of(rows().rows(data::Split::kValid))};
-      queries.push_back(retrieval::Queries::of(test()));
-      queries.back().time = frozen;
-      if (has_refreshed()) {
-        queries.push_back(retrieval::Queries::of(test()));
-        queries.back().time = refreshed;
-      }
-      assign_examples(queries, outputs);
-    };
-    digests_.retrieval = runner_.run({.name = "retrieve",
-                                      .key = key,
-                                      .outputs = outputs,
-                                      .work = work,
-                                      .complete = {},
-                                      .digest = {}});
+          retrieval::Queries::of(rows().rows(data::Split::kValid)), retrieval::Queries::of(test()),
+          retrieval::Queries::of(test())};
+      queries[2].time = frozen;
+      queries[3].time = refreshed;
+      queries.resize(outputs.size());
+      return queries;
+    });
   }
 
   // Training scored every row with the frozen pool; this does it with the refreshed one.
@@ -255,6 +253,9 @@ class DriftStudy : private Journey {
 }  // namespace
 
 DriftOutcome drift(const RunConfig& config, const std::set<std::string>& force, bool dry_run) {
+  std::vector<std::string> stages = stage_names();
+  stages.emplace_back("drift");
+  check_force(force, stages);
   return DriftStudy(config, force).finish(dry_run);
 }
 

@@ -1,6 +1,7 @@
 #include "pipeline/drift_measures.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -17,8 +18,12 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr double kDay = 86400;
 
+double ratio(double part, int64_t whole) {
+  return whole == 0 ? kNone : part / static_cast<double>(whole);
+}
+
 double share(int64_t part, int64_t whole) {
-  return whole == 0 ? kNone : static_cast<double>(part) / static_cast<double>(whole);
+  return ratio(static_cast<double>(part), whole);
 }
 
 double median(std::vector<double>& values) {
@@ -27,18 +32,6 @@ double median(std::vector<double>& values) {
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
-
-// A mean that may have no values.
-struct Mean {
-  double sum = 0;
-  int64_t count = 0;
-
-  void add(double value) {
-    sum += value;
-    ++count;
-  }
-  double value() const { return count == 0 ? kNone : sum / static_cast<double>(count); }
-};
 
 // The series of a variant under an arm, or null.
 const DriftSeries* find_series(const DriftData& data, const std::string& variant,
@@ -135,7 +128,8 @@ DriftPool measure_pool(const retrieval::Pool& examples, int64_t cut,
     ++pool.examples;
     items.insert(examples.item[example]);
   }
-  Mean all, positive, negative;
+  std::array<double, 2> similarity{};  // sums by the example's label
+  std::array<int64_t, 2> slots{};
   std::vector<double> ages;
   int64_t full = 0, positives = 0, covered = 0;
   for (const int64_t row : rows) {
@@ -147,8 +141,9 @@ DriftPool measure_pool(const retrieval::Pool& examples, int64_t cut,
       if (ids[slot] < 0) continue;
       const auto example = static_cast<size_t>(ids[slot]);
       used.insert(ids[slot]);
-      all.add(similarities[slot]);
-      (examples.label[example] > 0.5F ? positive : negative).add(similarities[slot]);
+      const size_t label = examples.label[example] > 0.5F ? 1 : 0;
+      similarity[label] += similarities[slot];
+      ++slots[label];
       ages.push_back(static_cast<double>(test.time[index] - examples.time[example]) / kDay);
     }
     if (test.label[index] < 0.5F) continue;
@@ -157,9 +152,9 @@ DriftPool measure_pool(const retrieval::Pool& examples, int64_t cut,
   }
   pool.used = share(static_cast<int64_t>(used.size()), pool.examples);
   pool.full_rows = share(full, static_cast<int64_t>(rows.size()));
-  pool.similarity = all.value();
-  pool.positive_similarity = positive.value();
-  pool.negative_similarity = negative.value();
+  pool.similarity = ratio(similarity[0] + similarity[1], slots[0] + slots[1]);
+  pool.positive_similarity = ratio(similarity[1], slots[1]);
+  pool.negative_similarity = ratio(similarity[0], slots[0]);
   pool.item_coverage = share(covered, positives);
   pool.age_days = median(ages);
   return pool;

@@ -225,14 +225,23 @@ void Journey::pool() {
                                    .digest = {}});
 }
 
-void Journey::assign_examples(std::span<const retrieval::Queries> queries,
-                              std::span<const std::filesystem::path> outputs) {
-  const std::span<const float> texts = item_text();
-  const auto assignments =
-      retrieval::assign(pool_of(examples()), queries, {.item_text = texts, .width = text_dim_},
-                        retrieval::histories_of(rows()), retrieval_options_);
-  for (size_t part = 0; part < outputs.size(); ++part)
-    assignments[part].save(outputs[part]);
+void Journey::retrieve_for(const std::string& key,
+                           const std::vector<std::filesystem::path>& outputs,
+                           const std::function<std::vector<retrieval::Queries>()>& queries) {
+  const auto work = [&] {
+    const std::span<const float> texts = item_text();
+    const auto assignments =
+        retrieval::assign(pool_of(examples()), queries(), {.item_text = texts, .width = text_dim_},
+                          retrieval::histories_of(rows()), retrieval_options_);
+    for (size_t part = 0; part < outputs.size(); ++part)
+      assignments[part].save(outputs[part]);
+  };
+  digests_.retrieval = runner_.run({.name = "retrieve",
+                                    .key = key,
+                                    .outputs = outputs,
+                                    .work = work,
+                                    .complete = {},
+                                    .digest = {}});
 }
 
 void Journey::retrieve() {
@@ -243,18 +252,12 @@ void Journey::retrieve() {
   std::vector<std::filesystem::path> outputs;
   for (const data::Split part : kSplits)
     outputs.push_back(workspace_.retrieval(data::split_name(part)));
-  const auto work = [this, &outputs] {
+  retrieve_for(key, outputs, [this] {
     std::vector<retrieval::Queries> queries;
     for (const data::Split part : kSplits)
       queries.push_back(retrieval::Queries::of(rows().rows(part)));
-    assign_examples(queries, outputs);
-  };
-  digests_.retrieval = runner_.run({.name = "retrieve",
-                                    .key = key,
-                                    .outputs = outputs,
-                                    .work = work,
-                                    .complete = {},
-                                    .digest = {}});
+    return queries;
+  });
 }
 
 std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const {

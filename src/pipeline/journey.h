@@ -5,6 +5,7 @@
 // what it read is in its key, directly or as the digest of the stage that wrote it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -75,9 +76,10 @@ class Journey {
   const data::RowSet& example_rows() { return example_rows_ ? *example_rows_ : rows(); }
   const cot::ExampleSet& examples();
   std::span<const float> item_text();
-  // Retrieves for each of the queries; one file each.
-  void assign_examples(std::span<const retrieval::Queries> queries,
-                       std::span<const std::filesystem::path> outputs);
+  // The stage retrieve: assigns examples to each of the queries, asked for only if it runs, and
+  // writes one file for each of them.
+  void retrieve_for(const std::string& key, const std::vector<std::filesystem::path>& outputs,
+                    const std::function<std::vector<retrieval::Queries>()>& queries);
   // What models read; `slots` takes the assignments that the result points at.
   train::FeatureInputs feature_inputs(std::vector<retrieval::Assignment>& slots);
   // Whose words examples are, for people.

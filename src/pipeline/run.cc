@@ -43,14 +43,17 @@ const std::vector<std::string>& stage_names() {
   return names;
 }
 
-RunOutcome run(const RunConfig& config, const RunOptions& options) {
-  for (const std::string& name : options.force) {
+void check_force(const std::set<std::string>& force, const std::vector<std::string>& known) {
+  for (const std::string& name : force) {
     const std::string stage = name.substr(0, name.find('.'));
-    const auto& known = stage_names();
     if (std::find(known.begin(), known.end(), stage) == known.end()) {
       throw Error("--force: " + unknown_name("stage", stage, known));
     }
   }
+}
+
+RunOutcome run(const RunConfig& config, const RunOptions& options) {
+  check_force(options.force, stage_names());
   Journey journey(config, options.force, options.shared ? Access::kShared : Access::kAlone);
   RunOutcome outcome;
   for (const NamedStage& stage : stages()) {

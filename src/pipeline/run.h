@@ -39,6 +39,9 @@ struct RunOutcome {
 // Names a run may stop at, in order.
 const std::vector<std::string>& stage_names();
 
+// Throws Error unless every name, or what precedes its first '.', is one of `known`.
+void check_force(const std::set<std::string>& force, const std::vector<std::string>& known);
+
 // Throws Error for bad input or configuration, naming file, line and the fix.
 RunOutcome run(const RunConfig& config, const RunOptions& options);
 

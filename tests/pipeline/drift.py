@@ -4,11 +4,9 @@ Usage: drift.py LLMCF_PROGRAM
 """
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import small_run
 
@@ -28,19 +26,6 @@ def drift(program, root, *arguments, status=0):
     expect(done.returncode == status,
            f"{arguments}: exit status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}")
     return done.stdout + done.stderr
-
-
-def kill_in(program, root, stage, delay):
-    """Starts a study and kills it `delay` seconds after `stage` began. True if it was killed before it ended."""
-    process = subprocess.Popen([program, "--threads", "1", "drift", "run.yaml"], stderr=subprocess.PIPE,
-                               stdout=subprocess.DEVNULL, text=True, cwd=root)
-    for line in process.stderr:
-        if line.split()[2:] == [stage, "started"]:
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stderr.read()
-    return process.wait() == -signal.SIGKILL
 
 
 def results(root):
@@ -88,6 +73,8 @@ def check_errors(program, root):
     expect("method: time" in said and "started" not in said, f"rows are cut by time: {said}")
     expect("time_safe" in drift(program, root, "--set", "retrieve.time_safe=false", status=1), "leaks are refused")
     expect("did you mean 'windows'" in drift(program, root, "--set", "drift.windoes=3", status=1), "unknown keys")
+    expect("min_score" in drift(program, root, "--set", "pool.top_share=0.5", status=1), "a pool's past is fixed")
+    expect("did you mean 'drift'" in drift(program, root, "--force", "drfit", status=1), "--force knows its stages")
     expect("holds no row" in drift(program, root, "--set", "drift.window_days=9999", status=1), "windows need rows")
 
 
@@ -109,7 +96,7 @@ def main():
         expect(" started" not in said, "thresholds alone make no stage stale")
         drift(program, whole, "--set", "drift.min_item_coverage=0", "--set", "drift.min_coverage=0.5")
         drift(program, whole)
-        kills = sum(kill_in(program, killed, stage, 0.02)
+        kills = sum(small_run.kill_in([program, "--threads", "1", "drift", "run.yaml"], stage, 0.02, cwd=killed)
                     for stage in ("split.examples", "retrieve", "train.llmcf.1", "drift.llmcf.1"))
         expect(kills >= 2, f"only {kills} kills hit a running stage: the test proves nothing")
         drift(program, killed)

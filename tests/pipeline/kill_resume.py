@@ -5,37 +5,21 @@ test scores and results must be byte-identical, time fields apart.
 """
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import small_run
 
-def start(program, root):
-    return subprocess.Popen([program, "--threads", "1", "run", str(root / "run.yaml")], stderr=subprocess.PIPE,
-                            stdout=subprocess.DEVNULL, text=True)
+def command(program, root):
+    return [program, "--threads", "1", "run", str(root / "run.yaml")]
 
 
 def run_to_end(program, root):
-    process = start(program, root)
-    log = process.stderr.read()
-    if process.wait() != 0:
-        sys.exit(f"llmcf run failed:\n{log}")
-    return [line.split()[2] for line in log.splitlines() if line.endswith(" started")]
-
-
-def kill_in(program, root, stage, delay):
-    """Starts a run and kills it `delay` seconds after `stage` began. True if it was killed before it ended."""
-    process = start(program, root)
-    for line in process.stderr:
-        if line.split()[2:] == [stage, "started"]:
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stderr.read()
-    return process.wait() == -signal.SIGKILL
+    done = subprocess.run(command(program, root), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    if done.returncode != 0:
+        sys.exit(f"llmcf run failed:\n{done.stderr}")
+    return [line.split()[2] for line in done.stderr.splitlines() if line.endswith(" started")]
 
 
 def without_time(value):
@@ -75,7 +59,7 @@ def main():
             for delay in (0.0, 0.02, 0.2):
                 if (killed / "workspace" / "state" / f"{stage}.json").exists():
                     break
-                kills += kill_in(program, killed, stage, delay)
+                kills += small_run.kill_in(command(program, killed), stage, delay)
         run_to_end(program, killed)
         found = outcome(killed)
         if found.keys() != expected.keys():

@@ -1,5 +1,7 @@
 """A small shop and a configuration for tests that drive the program from outside."""
+import signal
 import subprocess
+import time
 
 CONFIG = """
 name: small
@@ -23,3 +25,15 @@ def make(program, root):
     subprocess.run([program, "--quiet", "--threads", "1", "sample", "--out", str(root / "shop"), "--users", "400",
                     "--items", "250", "--seed", "3"], check=True, stdout=subprocess.DEVNULL)
     (root / "run.yaml").write_text(CONFIG)
+
+
+def kill_in(command, stage, delay, **options):
+    """Starts a command and kills it `delay` seconds after `stage` began. True if it was killed before it ended."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)
+    for line in process.stderr:
+        if line.split()[2:] == [stage, "started"]:
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.read()
+    return process.wait() == -signal.SIGKILL

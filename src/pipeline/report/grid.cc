@@ -160,7 +160,8 @@ std::string grid_html(const Grid& grid, const std::string& caption) {
     for (size_t column = 0; column < grid.left.size(); ++column) {
       const std::string cell = escape_html(grid.rows[index][column]);
       if (index == 0)
-        html += fmt::format("<th scope=\"col\">{}</th>", cell);
+        html += fmt::format("<th scope=\"col\" class=\"{}\">{}</th>",
+                            grid.left[column] ? "words" : "number", cell);
       else if (column == 0)
         html += fmt::format("<th scope=\"row\">{}</th>", cell);
       else
