@@ -135,7 +135,7 @@ std::vector<std::pair<std::string, Grid>> drift_grids(const DriftData& data) {
 }
 
 std::string check_text(const DriftCheck& check) {
-  return fmt::format("{} {} (at {} {}): {} in the newest window", check.key,
+  return fmt::format("{} {} (at {} {}) in the newest window: {}", check.key,
                      number_text(check.value, 4), check.key.starts_with("min") ? "least" : "most",
                      check.limit, check.what);
 }

@@ -76,7 +76,7 @@ struct DriftData {
 
 // The tables of every rendering, with their captions.
 std::vector<std::pair<std::string, Grid>> drift_grids(const DriftData& data);
-// "min_similarity 0.4711 (at least 0.5): mean similarity of ... in the newest window".
+// "min_similarity 0.4711 (at least 0.5) in the newest window: mean similarity of ...".
 std::string check_text(const DriftCheck& check);
 std::string status_text(const DriftCheck& check);  // "ok", "violated"
 
