@@ -3,14 +3,19 @@
 // once, in main.
 #pragma once
 
+#include <memory>
+
 #include <CLI/CLI.hpp>
 
 #include "pipeline/run_config.h"
+#include "pipeline/workspace.h"
 
 namespace llmcf::apps {
 
 void add_run(CLI::App& app);
 void add_stages(CLI::App& app);  // one per stage
+void add_analyse(CLI::App& app);
+void add_annotate(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_pool(CLI::App& app);
 void add_erase(CLI::App& app);
@@ -32,5 +37,7 @@ struct ConfigOptions {
 void add_config_options(CLI::App& command, ConfigOptions& options);
 // The configuration they name, overrides and workspace applied.
 pipeline::RunConfig load_config(const ConfigOptions& options);
+// The configuration's workspace, locked. Throws Error if there is none: nothing is created.
+std::unique_ptr<pipeline::Workspace> open_workspace(const pipeline::RunConfig& config);
 
 }  // namespace llmcf::apps

@@ -4,9 +4,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
-#include "core/error.h"
 #include "pipeline/erasure.h"
-#include "pipeline/workspace.h"
 
 namespace llmcf::apps {
 
@@ -17,19 +15,16 @@ void add_erase(CLI::App& app) {
     bool force = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  auto* command = app.add_subcommand("erase",
-                                     "remove a user everywhere: pool, data set, examples, models, "
-                                     "report; later imports leave them out");
+  auto* command =
+      app.add_subcommand("erase",
+                         "remove a user everywhere: pool, judgements, data set, examples, models, "
+                         "report; later imports leave them out");
   add_config_options(*command, arguments->config);
   command->add_option("--user", arguments->user, "the user's id, as in the input")->required();
   command->add_flag("--force", arguments->force, "also if the workspace does not know the user");
   command->callback([arguments] {
-    const std::filesystem::path root = load_config(arguments->config).workspace;
-    if (!std::filesystem::is_directory(root)) {
-      throw Error(fmt::format("{}: there is no workspace to erase from", root.string()));
-    }
-    pipeline::Workspace workspace(root);
-    const int64_t jobs = pipeline::erase_user(workspace, arguments->user, arguments->force);
+    const auto workspace = open_workspace(load_config(arguments->config));
+    const int64_t jobs = pipeline::erase_user(*workspace, arguments->user, arguments->force);
     fmt::print(
         "erased: {} job(s) of the pool; data set, rows, examples, models and report were removed "
         "and are made "

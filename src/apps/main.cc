@@ -53,6 +53,8 @@ int main(int argc, char** argv) {
   llmcf::apps::add_stages(app);
   llmcf::apps::add_sample(app);
   llmcf::apps::add_pool(app);
+  llmcf::apps::add_analyse(app);
+  llmcf::apps::add_annotate(app);
   llmcf::apps::add_erase(app);
   llmcf::apps::add_doctor(app);
   llmcf::apps::add_experiment(app);

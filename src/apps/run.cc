@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
-#include "core/strings.h"
+#include "core/error.h"
 #include "core/threads.h"
 #include "nn/runtime.h"
 
@@ -55,6 +55,14 @@ pipeline::RunConfig load_config(const ConfigOptions& options) {
   auto config = pipeline::RunConfig::load(options.file, options.overrides);
   if (!options.workspace.empty()) config.workspace = options.workspace;
   return config;
+}
+
+std::unique_ptr<pipeline::Workspace> open_workspace(const pipeline::RunConfig& config) {
+  if (!std::filesystem::is_directory(config.workspace)) {
+    throw Error(fmt::format("{}: there is no workspace; `llmcf run CONFIG` makes it",
+                            config.workspace.string()));
+  }
+  return std::make_unique<pipeline::Workspace>(config.workspace);
 }
 
 void add_run(CLI::App& app) {

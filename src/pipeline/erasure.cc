@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "data/dataset.h"
+#include "pipeline/annotations.h"
 
 namespace llmcf::pipeline {
 
@@ -36,6 +37,7 @@ int64_t erase_user(Workspace& workspace, const std::string& user, bool even_if_u
   }
   // The list first: whatever a kill interrupts from here on, the next run finishes.
   workspace.erase(user);
+  erase_annotations(workspace);
   return pool ? pool->erase_user(user) : 0;
 }
 

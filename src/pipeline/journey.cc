@@ -8,6 +8,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "cot/reasoner.h"
+#include "pipeline/annotations.h"
 #include "pipeline/erasure.h"
 #include "pipeline/results.h"
 #include "pipeline/stage_key.h"
@@ -111,6 +112,7 @@ void Journey::import() {
                                   .outputs = {workspace_.dataset()},
                                   .work =
                                       [this] {
+                                        erase_annotations(workspace_);
                                         const auto summary = data::import_dataset(
                                             import_options_, workspace_.dataset());
                                         log::info("{}", data::describe(summary));

@@ -233,15 +233,10 @@ std::vector<Slice> test_slices(const ResultInputs& inputs, const Records& record
       variant.logits.push_back(run.logits);
     scores.push_back(std::move(variant));
   }
-  std::vector<int64_t> lengths, popularity;
-  for (size_t row = 0; row < rows.user.size(); ++row) {
-    lengths.push_back(rows.position[row]);
-    popularity.push_back(inputs.rows.item_train_count()[static_cast<size_t>(rows.item[row])]);
-  }
-  return {slice_by("History length", "items in the history when the row was scored",
-                   {.lows = {0, 1, 3, 5, 7, 10, 20, 50}}, lengths, rows.label, scores),
-          slice_by("Item popularity", "positives of the target item in the training split",
-                   {.lows = {0, 1, 3, 6, 11, 21, 51, 101}}, popularity, rows.label, scores)};
+  std::vector<Slice> slices;
+  for (const RowProperty& property : row_properties(inputs.rows, rows))
+    slices.push_back(slice_by(property, rows.label, scores));
+  return slices;
 }
 
 void add_retrieval(const ResultInputs& inputs, const Records& records, ReportData& data) {

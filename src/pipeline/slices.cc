@@ -50,15 +50,31 @@ double mean_auc(const VariantScores& variant, std::span<const int64_t> rows,
 
 }  // namespace
 
-Slice slice_by(const std::string& title, const std::string& meaning, const Buckets& buckets,
-               std::span<const int64_t> values, std::span<const float> labels,
+std::vector<RowProperty> row_properties(const data::RowSet& set, const data::Rows& rows) {
+  std::vector<RowProperty> properties = {
+      {.title = "History length",
+       .meaning = "items in the history when the row was scored",
+       .buckets = {.lows = {0, 1, 3, 5, 7, 10, 20, 50}},
+       .values = {rows.position.begin(), rows.position.end()}},
+      {.title = "Item popularity",
+       .meaning = "positives of the target item in the training split",
+       .buckets = {.lows = {0, 1, 3, 6, 11, 21, 51, 101}},
+       .values = {}}};
+  for (const int32_t item : rows.item)
+    properties[1].values.push_back(set.item_train_count()[static_cast<size_t>(item)]);
+  return properties;
+}
+
+Slice slice_by(const RowProperty& property, std::span<const float> labels,
                const std::vector<VariantScores>& variants) {
-  std::vector<std::vector<int64_t>> rows(buckets.lows.size());
-  for (size_t row = 0; row < values.size(); ++row) {
-    rows[buckets.of(values[row])].push_back(static_cast<int64_t>(row));
-  }
-  Slice slice{
-      .title = title, .meaning = meaning, .buckets = buckets.names(), .rows = {}, .series = {}};
+  std::vector<std::vector<int64_t>> rows(property.buckets.lows.size());
+  for (size_t row = 0; row < property.values.size(); ++row)
+    rows[property.buckets.of(property.values[row])].push_back(static_cast<int64_t>(row));
+  Slice slice{.title = property.title,
+              .meaning = property.meaning,
+              .buckets = property.buckets.names(),
+              .rows = {},
+              .series = {}};
   for (const auto& bucket : rows)
     slice.rows.push_back(static_cast<int64_t>(bucket.size()));
   for (const VariantScores& variant : variants) {

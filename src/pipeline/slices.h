@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/rows.h"
 #include "pipeline/report/report.h"
 
 namespace llmcf::pipeline {
@@ -21,16 +22,25 @@ struct Buckets {
   std::vector<std::string> names() const;
 };
 
+// A property of the rows to cut them by.
+struct RowProperty {
+  std::string title;
+  std::string meaning;
+  Buckets buckets;
+  std::vector<int64_t> values;  // [Q]
+};
+
+// How long the history is, how popular the target: what reports cut rows by.
+std::vector<RowProperty> row_properties(const data::RowSet& set, const data::Rows& rows);
+
 // One variant's scores of every test row, one vector per seed.
 struct VariantScores {
   std::string name;
   std::vector<std::vector<float>> logits;
 };
 
-// values: [rows], what the rows are cut by; labels: [rows]. A bucket whose rows have one label only
-// has AUC NaN.
-Slice slice_by(const std::string& title, const std::string& meaning, const Buckets& buckets,
-               std::span<const int64_t> values, std::span<const float> labels,
+// labels: [Q]. A bucket whose rows have one label only has AUC NaN.
+Slice slice_by(const RowProperty& property, std::span<const float> labels,
                const std::vector<VariantScores>& variants);
 
 }  // namespace llmcf::pipeline

@@ -70,6 +70,10 @@ std::filesystem::path Workspace::retrieval(std::string_view split) const {
   return root_ / "retrieval" / fmt::format("{}.safetensors", split);
 }
 
+std::filesystem::path Workspace::analysis(std::string_view split) const {
+  return root_ / "analysis" / split;
+}
+
 std::filesystem::path Workspace::run(const std::string& variant, int64_t seed) const {
   return root_ / "runs" / variant / fmt::format("seed-{}", seed);
 }
@@ -94,6 +98,7 @@ void Workspace::erase(std::string_view user) {
   std::filesystem::remove_all(root_ / "data");
   std::filesystem::remove_all(root_ / "retrieval");
   std::filesystem::remove_all(root_ / "runs");
+  std::filesystem::remove_all(root_ / "analysis");
   std::filesystem::remove(examples());
   std::filesystem::remove(report());
   for (const char* extension : {"json", "md", "csv"})

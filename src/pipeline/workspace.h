@@ -6,13 +6,16 @@
 //   retrieval/{train,valid,test}.safetensors             retrieve
 //   runs/<variant>/seed-<n>/                             train
 //   report.html, results.{json,md,csv}                   report
+//   analysis/<split>/analysis.{html,json,md}             llmcf analyse
+//   annotations.jsonl                                    llmcf annotate (annotations.h)
 //   state/<stage>.json                                   what each stage was made from
 //   erased.txt                                           digests of erased users' names
 //
 // Invariants:
 //  1. One process at a time, or several that share it and train different runs: opening takes an
 //     advisory lock that ends with the process, however it ends.
-//  2. Only AtomicFile and SQLite write here: every artefact is whole or absent.
+//  2. Only AtomicFile and SQLite write here: every artefact is whole or absent. The one exception
+//     is annotations.jsonl, whose lines are.
 #pragma once
 
 #include <filesystem>
@@ -49,6 +52,8 @@ class Workspace {
   std::filesystem::path state(const std::string& stage) const {
     return root_ / "state" / (stage + ".json");
   }
+  std::filesystem::path analysis(std::string_view split) const;
+  std::filesystem::path annotations() const { return root_ / "annotations.jsonl"; }
   std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path results(const std::string& extension) const {
     return root_ / ("results." + extension);
@@ -60,8 +65,8 @@ class Workspace {
   bool has_erased() const { return !erased_.empty(); }
   // Changes with the set of erased users.
   std::string erased_digest() const;
-  // Records the user, then removes every derived artefact that may hold a trace of them (the pool
-  // is the caller's).
+  // Records the user, then removes every derived artefact that may hold a trace of them (pool and
+  // annotations are the caller's).
   void erase(std::string_view user);
 
  private:

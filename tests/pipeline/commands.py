@@ -9,11 +9,7 @@ import sys
 import tempfile
 
 import small_run
-
-
-def expect(condition, text):
-    if not condition:
-        sys.exit(f"FAILED: {text}")
+from small_run import expect
 
 
 class Program:
@@ -82,8 +78,26 @@ def check_pool_section(llmcf, root):
            f"another share of the pool asks nobody again: {said}")
     said = llmcf("run", "run.yaml", "--until", "pool", "--set", "pool.min_score=1", status=1)
     expect("lower pool.min_score" in said, f"an empty pool names the key: {said}")
+    llmcf("retrieve", "run.yaml")
     said = llmcf("run", "run.yaml", "--until", "import", "--set", "pool.shares=1", status=1)
     expect("did you mean 'share'" in said, f"the section is read before any stage: {said}")
+
+
+def check_analyse(llmcf, root):
+    said = llmcf("analyse", "run.yaml")
+    expect("shuffled" in said and "brand" in said and "analysis.html" in said, f"tables and the page's path: {said}")
+    found = json.loads((root / "workspace" / "analysis" / "test" / "analysis.json").read_text())
+    expect(found["all"]["rows"] == 800 and abs(found["all"]["shuffled_auc"] - .5) < .02, f"chance: {found['all']}")
+    for bucket in found["cuts"]:
+        expect(sum(entry["rows"] for entry in bucket["buckets"]) == 800, "every row is in one bucket of a cut")
+    llmcf("analyse", "run.yaml", "--split", "valid", "--out", root / "elsewhere")
+    expect("<canvas" in (root / "elsewhere" / "analysis.html").read_text(), "a page with charts")
+    expect("did you mean 'test'" in llmcf("analyse", "run.yaml", "--split", "tset", status=1), "splits are known")
+    said = llmcf("analyse", "run.yaml", "--workspace", "ghost", status=1)
+    expect("no workspace" in said and not (root / "ghost").exists(), f"nothing is made: {said}")
+    (root / "workspace" / "state" / "retrieve.json").rename(root / "record")
+    expect("llmcf retrieve" in llmcf("analyse", "run.yaml", status=1), "an unfinished stage is named with its command")
+    (root / "record").rename(root / "workspace" / "state" / "retrieve.json")
 
 
 def check_doctor(llmcf, root):
@@ -129,6 +143,7 @@ def main():
         expect(said.count("unchanged, skipped") == 8 and "started" not in said, f"nothing is stale: {said}")
         check_pool(llmcf, root)
         check_pool_section(llmcf, root)
+        check_analyse(llmcf, root)
         check_contexts(llmcf, root)
         llmcf("run", "run.yaml")
         check_doctor(llmcf, root)

@@ -1,6 +1,7 @@
 """A small shop and a configuration for tests that drive the program from outside."""
 import signal
 import subprocess
+import sys
 import time
 
 CONFIG = """
@@ -18,6 +19,11 @@ variants:
   - {name: none, model: {context: none}}
   - {name: llmcf, model: {context: ict}}
 """
+
+
+def expect(condition, text):
+    if not condition:
+        sys.exit(f"FAILED: {text}")
 
 
 def make(program, root):

@@ -35,5 +35,18 @@ TEST(Grid, EscapesWhatEachRenderingGivesAMeaning) {
   EXPECT_THAT(grid_html(example(), ""), HasSubstr("<th scope=\"row\">a|b&lt;c&gt;</th><td>–</td>"));
 }
 
+TEST(Grid, OfMakesTheFirstRowTheHeader) {
+  const Grid grid = Grid::of({{"a", "b"}, {"x", "1"}});
+  EXPECT_EQ(grid_text(grid), "a  b\n-  -\nx  1\n");
+}
+
+TEST(WithoutControl, ReplacesC0AndC1AndKeepsLetters) {
+  EXPECT_EQ(without_control("a\x1b[2Jb\n"), "a [2Jb ");
+  EXPECT_EQ(without_control("a\xc2\x9b"
+                            "2Jb"),
+            "a  2Jb");
+  EXPECT_EQ(without_control("caf\xc3\xa9 \xc2\xb1"), "caf\xc3\xa9 \xc2\xb1");
+}
+
 }  // namespace
 }  // namespace llmcf::pipeline

@@ -20,13 +20,6 @@ size_t width_of(const std::string& text) {
   }));
 }
 
-std::string without_control(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-  }
-  return text;
-}
-
 void check(const Grid& grid) {
   LLMCF_ASSERT(!grid.rows.empty() && grid.left.size() == grid.rows[0].size());
   for (const Row& row : grid.rows)
@@ -73,12 +66,30 @@ Grid Grid::with_header(Row header) {
   return grid;
 }
 
+Grid Grid::of(std::vector<Row> rows) {
+  Grid grid = with_header(rows.at(0));
+  grid.rows = std::move(rows);
+  return grid;
+}
+
+std::string without_control(std::string text) {
+  for (size_t at = 0; at < text.size(); ++at) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    if (c < 0x20 || c == 0x7F) text[at] = ' ';
+    // U+0080 to U+009F
+    const bool c1 = c == 0xC2 && at + 1 < text.size() &&
+                    (static_cast<unsigned char>(text[at + 1]) & 0xE0U) == 0x80U;
+    if (c1) text[at] = text[at + 1] = ' ';
+  }
+  return text;
+}
+
 std::string grid_text(const Grid& grid) {
   check(grid);
   std::vector<size_t> widths(grid.left.size(), 0);
   for (const Row& row : grid.rows) {
     for (size_t column = 0; column < row.size(); ++column)
-      widths[column] = std::max(widths[column], width_of(row[column]));
+      widths[column] = std::max(widths[column], width_of(without_control(row[column])));
   }
   std::string text;
   for (size_t index = 0; index < grid.rows.size(); ++index) {
@@ -153,19 +164,19 @@ std::string grid_latex(const Grid& grid) {
 std::string grid_html(const Grid& grid, const std::string& caption) {
   check(grid);
   std::string html = fmt::format(
-      "<div class=\"scroll\" tabindex=\"0\"><table class=\"results\"><caption>{}</caption>",
+      "<div class=\"scroll\" tabindex=\"0\"><table class=\"grid\"><caption>{}</caption>",
       escape_html(caption));
   for (size_t index = 0; index < grid.rows.size(); ++index) {
     html += index == 0 ? "<thead><tr>" : "<tr>";
     for (size_t column = 0; column < grid.left.size(); ++column) {
       const std::string cell = escape_html(grid.rows[index][column]);
+      const char* words = grid.left[column] && column > 0 ? " class=\"words\"" : "";
       if (index == 0)
-        html += fmt::format("<th scope=\"col\" class=\"{}\">{}</th>",
-                            grid.left[column] ? "words" : "number", cell);
+        html += fmt::format("<th scope=\"col\"{}>{}</th>", words, cell);
       else if (column == 0)
         html += fmt::format("<th scope=\"row\">{}</th>", cell);
       else
-        html += fmt::format("<td{}>{}</td>", grid.left[column] ? " class=\"words\"" : "", cell);
+        html += fmt::format("<td{}>{}</td>", words, cell);
     }
     html += index == 0 ? "</tr></thead><tbody>\n" : "</tr>\n";
   }

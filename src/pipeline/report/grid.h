@@ -18,6 +18,8 @@ struct Grid {
 
   // The first column is words, the others are numbers.
   static Grid with_header(Row header);
+  // The same with all rows at once; there is at least one.
+  static Grid of(std::vector<Row> rows);
 };
 
 std::string grid_text(const Grid& grid);
@@ -27,6 +29,9 @@ std::string grid_csv(const Grid& grid);
 std::string grid_latex(const Grid& grid);
 // A <table> with this caption, in a box that scrolls.
 std::string grid_html(const Grid& grid, const std::string& caption);
+
+// Control characters become spaces: text of others can be printed on a terminal.
+std::string without_control(std::string text);
 
 // One cell of a CSV line.
 std::string csv_cell(const std::string& text);

@@ -1,5 +1,5 @@
-// The parts of the HTML page. Each section appends itself to the page; what a reader sees first
-// comes first.
+// A self-contained HTML page and its parts. Each section appends itself to the page; what a reader
+// sees first comes first.
 #pragma once
 
 #include <string>
@@ -22,6 +22,11 @@ struct Page {
   // Charts side by side where there is room.
   void add_figures(std::vector<Chart> figures);
 };
+
+// Steps over the bins of `edges`, each series as shares of its own total. `all`: positive,
+// negative, others.
+Chart similarity_chart(const std::string& id, const std::string& title,
+                       const std::vector<double>& edges, const std::vector<SimilaritySeries>& all);
 
 void add_result_section(Page& page, const ReportData& data);
 void add_curves_section(Page& page, const ReportData& data);

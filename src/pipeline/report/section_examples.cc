@@ -14,39 +14,6 @@ namespace {
 
 constexpr size_t kShortHistory = 6;
 
-Chart similarity_chart(const SplitSimilarity& split, size_t index) {
-  Chart chart;
-  chart.kind = Chart::Kind::kSteps;
-  chart.id = fmt::format("chart-similarity-{}", index);
-  chart.title = "Similarity of the examples, " + split.split;
-  chart.summary = "Share of the retrieved examples by similarity to the row.";
-  chart.x_title = "Similarity";
-  chart.y_title = "Share of the examples";
-  chart.percent = true;
-  chart.decimals = 1;
-  for (size_t bin = 0; bin + 1 < split.edges.size(); ++bin) {
-    chart.x.push_back(fmt::format("{}–{}", number_text(split.edges[bin], 2),
-                                  number_text(split.edges[bin + 1], 2)));
-  }
-  for (size_t entry = 0; entry < split.series.size(); ++entry) {
-    const SimilaritySeries& counted = split.series[entry];
-    int64_t total = 0;
-    for (const int64_t count : counted.counts)
-      total += count;
-    ChartSeries series{.name = counted.label,
-                       .group = counted.label,
-                       .color = entry == 0   ? "--positive"
-                                : entry == 1 ? "--negative"
-                                             : series_color(entry),
-                       .values = {}};
-    for (const int64_t count : counted.counts)
-      series.values.push_back(total == 0 ? 0
-                                         : static_cast<double>(count) / static_cast<double>(total));
-    chart.series.push_back(std::move(series));
-  }
-  return chart;
-}
-
 std::string similarity_table(const ReportData& data) {
   std::string html =
       "<div class=\"scroll\" tabindex=\"0\"><table><caption>Retrieved examples by split</caption>"
@@ -151,6 +118,40 @@ std::string row_html(const ReportData& data, const TestRow& row, size_t number) 
 
 }  // namespace
 
+Chart similarity_chart(const std::string& id, const std::string& title,
+                       const std::vector<double>& edges, const std::vector<SimilaritySeries>& all) {
+  Chart chart;
+  chart.kind = Chart::Kind::kSteps;
+  chart.id = id;
+  chart.title = title;
+  chart.summary = "Share of the retrieved examples by similarity to the row.";
+  chart.x_title = "Similarity";
+  chart.y_title = "Share of the examples";
+  chart.percent = true;
+  chart.decimals = 1;
+  for (size_t bin = 0; bin + 1 < edges.size(); ++bin) {
+    chart.x.push_back(
+        fmt::format("{}–{}", number_text(edges[bin], 2), number_text(edges[bin + 1], 2)));
+  }
+  for (size_t entry = 0; entry < all.size(); ++entry) {
+    const SimilaritySeries& counted = all[entry];
+    int64_t total = 0;
+    for (const int64_t count : counted.counts)
+      total += count;
+    ChartSeries series{.name = counted.label,
+                       .group = counted.label,
+                       .color = entry == 0   ? "--positive"
+                                : entry == 1 ? "--negative"
+                                             : series_color(entry),
+                       .values = {}};
+    for (const int64_t count : counted.counts)
+      series.values.push_back(total == 0 ? 0
+                                         : static_cast<double>(count) / static_cast<double>(total));
+    chart.series.push_back(std::move(series));
+  }
+  return chart;
+}
+
 void add_similarity_section(Page& page, const ReportData& data) {
   if (data.similarity.empty()) return;
   page.open_section("similarity", "Retrieved examples",
@@ -158,8 +159,11 @@ void add_similarity_section(Page& page, const ReportData& data) {
   page.body += similarity_table(data);
   std::vector<Chart> figures;
   for (size_t index = 0; index < data.similarity.size(); ++index) {
-    if (!data.similarity[index].series.empty())
-      figures.push_back(similarity_chart(data.similarity[index], index));
+    const SplitSimilarity& split = data.similarity[index];
+    if (!split.series.empty())
+      figures.push_back(similarity_chart(fmt::format("chart-similarity-{}", index),
+                                         "Similarity of the examples, " + split.split, split.edges,
+                                         split.series));
   }
   if (!figures.empty()) page.add_figures(std::move(figures));
   page.close_section();
