@@ -75,6 +75,15 @@ void read_protocol(const Config& config, bool paper, ModelOptions& options) {
       config.get_choice("padding", paper ? "decayed" : "zero", {"zero", "decayed"}) == "decayed";
 }
 
+// Without a context there is nothing to gate; a context that reads no examples has no similarities.
+bool read_gate(const Config& config, ContextKind context) {
+  const bool asked = config.get_choice("gate", "none", {"none", "similarity"}) == "similarity";
+  if (asked && context != ContextKind::kNone && !uses_examples(context))
+    config.fail("gate", fmt::format("'similarity' needs a context that reads examples, not '{}'",
+                                    context_name(context)));
+  return asked && context != ContextKind::kNone;
+}
+
 }  // namespace
 
 std::string_view context_name(ContextKind kind) {
@@ -117,6 +126,7 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
                                          options.token_map.back(), options.text_map.back()));
   read_ict(config.section("ict"), options);
   read_kar(config.section("kar"), options);
+  options.gated = read_gate(config, options.context);
   const Config distillation = config.section("distillation");
   options.distillation_weight = distillation.get_number("weight", 0.0, 0.0, 1e6);
   options.distillation_temperature = distillation.get_number("temperature", 1.0, 1e-3, 1e3);

@@ -11,6 +11,7 @@
 //     token_map: [128, 32]        # a sample's parts -> ... -> feature token
 //     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256]}
 //     kar: {shared_experts: 4, specific_experts: 3, map: [128, embed_dim / 2], dropout: 0.1}
+//     gate: none                  # none | similarity: a learned gate on what examples give
 //     distillation: {weight: 0.0, temperature: 1.0}
 //     init: default               # default | xavier: what the backbone asks for when absent
 //     linear_bias: trained        # trained (strict) | fixed (paper)
@@ -69,6 +70,8 @@ struct ModelOptions {
   int64_t kar_specific_experts = 3;
   std::vector<int64_t> kar_map = {128, 16};
   double kar_dropout = 0.1;
+
+  bool gated = false;  // a learned gate on the context; only for contexts that read examples
 
   double distillation_weight = 0.0;  // 0 = no teacher; else batches carry teacher_logits
   double distillation_temperature = 1.0;

@@ -60,6 +60,12 @@ Recommender::Recommender(const FeatureSpec& spec, const ModelOptions& options,
   }
   context_ = make_context_source(options, spec, frozen);
   if (context_ != nullptr) register_module("context", context_);
+  if (options.gated) {
+    if (!uses_examples(options.context))
+      throw Error(fmt::format("a gate needs a context that reads examples, not '{}'",
+                              context_name(options.context)));
+    gate_ = register_module("gate", SimilarityGate());
+  }
   backbone_ =
       register_module("backbone", entry.make(options.backbone_options,
                                              {.paper = options.paper, .context = options.context},
@@ -115,6 +121,10 @@ RecommenderOutput Recommender::forward(const Batch& batch) {
     const ContextOutput made = context_->forward({batch, pooled.samples});
     output.context = made.context;
     output.reconstruction = made.reconstruction;
+    if (!gate_.is_empty()) {
+      output.gate = gate_->forward(batch);
+      output.context = output.context * output.gate.unsqueeze(1);
+    }
   }
   Features features{.fields = pooled.queries,
                     .first_order = pooled.first_order,

@@ -17,6 +17,7 @@
 
 #include "models/batch.h"
 #include "models/context_source.h"
+#include "models/gate.h"
 #include "models/model.h"
 #include "models/objective.h"
 #include "models/options.h"
@@ -27,7 +28,8 @@ namespace llmcf::models {
 
 struct RecommenderOutput {
   torch::Tensor logits;          // [B]
-  torch::Tensor context;         // [B, C], or undefined
+  torch::Tensor context;         // [B, C] after the gate, or undefined
+  torch::Tensor gate;            // [B] in (0, 1), or undefined
   torch::Tensor reconstruction;  // scalar, or undefined
 };
 
@@ -64,6 +66,7 @@ class Recommender : public torch::nn::Module {
   ModelOptions options_;
   std::vector<std::unique_ptr<nn::EmbeddingTable>> tables_;
   std::shared_ptr<ContextSource> context_;  // null without a context
+  SimilarityGate gate_ = nullptr;           // null without a gate
   std::shared_ptr<CtrModel> backbone_;
   bool reads_history_ = false;
   nn::PooledBatch pooled_, pooled_items_;  // of the last forward pass

@@ -101,10 +101,15 @@ StepLosses TrainableCtr::evaluate_loss(const Batch& batch) {
 Prediction TrainableCtr::predict(const Batch& batch) {
   const at::NoGradGuard no_gradients;
   parts_->model.eval();
-  const torch::Tensor logits = parts_->model.forward(batch).logits.contiguous();
-  const auto* values = logits.data_ptr<float>();
+  const RecommenderOutput output = parts_->model.forward(batch);
+  const auto copy = [](const torch::Tensor& tensor, std::vector<float>& values) {
+    const torch::Tensor flat = tensor.contiguous();
+    const auto* from = flat.data_ptr<float>();
+    values.assign(from, from + flat.numel());
+  };
   Prediction prediction;
-  prediction.logits.assign(values, values + logits.numel());
+  copy(output.logits, prediction.logits);
+  if (output.gate.defined()) copy(output.gate, prediction.gate);
   for (const float logit : prediction.logits)
     prediction.probabilities.push_back(1.0F / (1.0F + std::exp(-logit)));
   return prediction;

@@ -50,6 +50,7 @@ struct StepLosses {
 struct Prediction {
   std::vector<float> logits;         // [B]
   std::vector<float> probabilities;  // [B] float32 sigmoid of the logits
+  std::vector<float> gate;           // [B] how far each row's context gate is open; empty = none
 };
 
 class TrainableCtr {

@@ -88,24 +88,35 @@ struct BatchBuilder::Impl {
   explicit Impl(const FeatureStore& features)
       : store(features),
         texts(features.spec().text_dim > 0 ? features.inputs().dataset->num_items() + 1 : 0),
-        examples(features.inputs().examples.size()) {
+        examples(features.inputs().examples.size()),
+        history_items(features.inputs().histories ? features.inputs().dataset->num_items() + 1
+                                                  : 0) {
     for (const models::TableSpec& table : store.spec().tables)
       tables.emplace_back(table.rows);
   }
 
   void add_queries(data::Split split, std::span<const int64_t> rows, models::Batch& batch);
   void add_examples(data::Split split, std::span<const int64_t> rows, models::Batch& batch);
-  void fill_bag(const FieldSource& field, models::Bag& bag) const;
+  void fill_bag(const FieldSource& field, std::span<const Sample> of, models::Bag& bag) const;
+  void fill_histories(models::Batch& batch);
   void fill_fields(models::Batch& batch);
+  void to_slab_rows(models::Batch& batch);
   void fill_texts(models::Batch& batch);
   void fill_side_tables(data::Split split, std::span<const int64_t> rows,
                         models::Batch& batch) const;
+
+  size_t table_of(size_t field) const {
+    return static_cast<size_t>(store.fields()[field].spec.table);
+  }
 
   const FeatureStore& store;
   std::vector<IdSet> tables;
   IdSet texts;
   IdSet examples;
-  std::vector<Sample> samples;  // [S]
+  IdSet history_items;
+  std::vector<Sample> samples;       // [S]
+  std::vector<int32_t> seen_ids;     // [U] distinct items of the queries' histories
+  std::vector<Sample> seen_samples;  // [U] the same, as what an item field reads
 };
 
 void BatchBuilder::Impl::add_queries(data::Split split, std::span<const int64_t> rows,
@@ -166,13 +177,14 @@ void BatchBuilder::Impl::add_examples(data::Split split, std::span<const int64_t
 }
 
 // Table rows, not yet slab rows.
-void BatchBuilder::Impl::fill_bag(const FieldSource& field, models::Bag& bag) const {
+void BatchBuilder::Impl::fill_bag(const FieldSource& field, std::span<const Sample> of,
+                                  models::Bag& bag) const {
   const bool history = field.spec.role == models::FieldRole::kHistory;
   const bool pads = store.options().paper && field.spec.single;
   bag.offsets.assign(1, 0);
   bag.ids.clear();
   bag.weights.clear();
-  for (const Sample& sample : samples) {
+  for (const Sample& sample : of) {
     const size_t before = bag.ids.size();
     if (field.kind == SourceKind::kUserId) {
       bag.ids.push_back(store.user_row(sample.user));
@@ -196,23 +208,61 @@ void BatchBuilder::Impl::fill_bag(const FieldSource& field, models::Bag& bag) co
   }
 }
 
+// The queries' histories item by item; nothing unless the store was asked for them.
+void BatchBuilder::Impl::fill_histories(models::Batch& batch) {
+  const std::vector<int>& carried = store.spec().sequence_fields;
+  if (carried.empty()) return;
+  models::HistoryItems& history = batch.history;
+  history.offsets.assign(1, 0);
+  history.items.clear();
+  for (const Sample& query : std::span(samples).first(static_cast<size_t>(batch.queries))) {
+    for (const int32_t item : query.history)
+      history_items.mark(item);
+    history.items.insert(history.items.end(), query.history.begin(), query.history.end());
+    history.offsets.push_back(static_cast<int32_t>(history.items.size()));
+  }
+  history_items.list(seen_ids);
+  for (int32_t& item : history.items)
+    item = history_items.place(item);
+  history.distinct = static_cast<int64_t>(seen_ids.size());
+  seen_samples.clear();
+  for (const int32_t item : seen_ids)
+    seen_samples.push_back({.item = item, .history = {}});
+  history.fields.resize(carried.size());
+  for (size_t index = 0; index < carried.size(); ++index)
+    fill_bag(store.fields()[static_cast<size_t>(carried[index])], seen_samples,
+             history.fields[index]);
+}
+
 void BatchBuilder::Impl::fill_fields(models::Batch& batch) {
   const std::vector<FieldSource>& fields = store.fields();
   batch.fields.resize(fields.size());
   batch.tables.resize(tables.size());
-  for (size_t index = 0; index < fields.size(); ++index) {
-    fill_bag(fields[index], batch.fields[index]);
-    IdSet& table = tables[static_cast<size_t>(fields[index].spec.table)];
-    for (const int32_t row : batch.fields[index].ids)
+  for (size_t index = 0; index < fields.size(); ++index)
+    fill_bag(fields[index], samples, batch.fields[index]);
+  fill_histories(batch);
+  to_slab_rows(batch);
+}
+
+// Lists the distinct table rows of all bags and turns ids into places in these lists.
+void BatchBuilder::Impl::to_slab_rows(models::Batch& batch) {
+  const auto for_each_bag = [&](const auto& visit) {
+    for (size_t index = 0; index < batch.fields.size(); ++index)
+      visit(batch.fields[index], tables[table_of(index)]);
+    for (size_t index = 0; index < batch.history.fields.size(); ++index)
+      visit(batch.history.fields[index],
+            tables[table_of(static_cast<size_t>(store.spec().sequence_fields[index]))]);
+  };
+  for_each_bag([](const models::Bag& bag, IdSet& table) {
+    for (const int32_t row : bag.ids)
       table.mark(row);
-  }
+  });
   for (size_t index = 0; index < tables.size(); ++index)
     tables[index].list(batch.tables[index].rows);
-  for (size_t index = 0; index < fields.size(); ++index) {
-    const IdSet& table = tables[static_cast<size_t>(fields[index].spec.table)];
-    for (int32_t& row : batch.fields[index].ids)
+  for_each_bag([](models::Bag& bag, const IdSet& table) {
+    for (int32_t& row : bag.ids)
       row = table.place(row);
-  }
+  });
 }
 
 void BatchBuilder::Impl::fill_texts(models::Batch& batch) {

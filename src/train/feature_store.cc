@@ -82,6 +82,7 @@ FeatureInputs inputs_for(const models::ModelOptions& model, FeatureInputs inputs
     inputs.kar_dim = 0;
   }
   if (model.distillation_weight == 0) inputs.teacher_logits = {};
+  inputs.histories = models::reads_histories(model);
   return inputs;
 }
 
@@ -203,6 +204,7 @@ void FeatureStore::add_history_fields() {
     if (source.side != data::Side::kItem || source.kind == SourceKind::kNumber) continue;
     const data::FieldColumn* column = inputs_.dataset->find_field(source.spec.name);
     if (source.kind == SourceKind::kColumn && column != nullptr && !column->field.history) continue;
+    if (inputs_.histories) spec_.sequence_fields.push_back(static_cast<int>(index));
     source.spec.name = "hist_" + source.spec.name;
     source.spec.role = models::FieldRole::kHistory;
     source.spec.single = false;

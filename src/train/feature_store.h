@@ -70,6 +70,7 @@ struct FeatureInputs {
   std::span<const float> kar_user;                       // [num_users + 1, kar_dim]
   std::span<const float> kar_item;                       // [num_items + 1, kar_dim]
   int64_t kar_dim = 0;
+  bool histories = false;  // batches carry histories item by item (models::Batch::history)
 };
 
 struct FeatureOptions {

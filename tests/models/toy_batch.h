@@ -82,6 +82,24 @@ class ToyWorld {
     return batch;
   }
 
+  // The batch with other histories, item by item.
+  static Batch with_histories(Batch batch, const std::vector<std::vector<int32_t>>& histories) {
+    constexpr int kTable[3] = {1, 2, 3};
+    set_histories(batch, histories);
+    for (size_t g = 0; g < 3; ++g) {
+      // Every row of the table is in use, so that any item has one.
+      auto& rows = batch.tables[kTable[g]].rows;
+      const std::vector<int32_t> before = rows;
+      rows.clear();
+      for (int32_t row = 0; row < spec().tables[kTable[g]].rows; ++row)
+        rows.push_back(row);
+      for (Bag* bag : {&batch.fields[g + 1], &batch.fields[g + 4]})
+        for (int32_t& id : bag->ids)
+          id = before[static_cast<size_t>(id)];
+    }
+    return batch;
+  }
+
  private:
   static void set_histories(Batch& batch, const std::vector<std::vector<int32_t>>& histories) {
     HistoryItems& history = batch.history;

@@ -1,6 +1,7 @@
 // The fused blocks against the same mathematics in libtorch's own operations, gradients included.
 #include <cmath>
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
@@ -10,6 +11,7 @@
 #include <ATen/ops/pow.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/triu.h>
@@ -20,9 +22,12 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "nn/attention.h"
+#include "nn/cin.h"
 #include "nn/dropout.h"
 #include "nn/embedding.h"
+#include "nn/field_attention.h"
 #include "nn/fm.h"
+#include "nn/history.h"
 #include "nn/init.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
@@ -218,6 +223,127 @@ TEST(Pool, SpreadsGradientsAndFreezesPadding) {
   expect_row(second.grad()[0], {0, 0, 0});  // padding
   expect_row(second.grad()[1], {11.0 * 2 / 3 + 3, 11.0 * 2 / 3 + 3, 0});
   expect_row(second.grad()[3], {11.0 * 0.5 / 3, 11.0 * 0.5 / 3, 0});
+}
+
+// Four rows: no history, one item, an item twenty times, three items.
+struct Seen {
+  Seen() {
+    items.assign(21, 2);
+    items.insert(items.end(), {0, 3, 1});
+  }
+  Histories histories() const { return Histories::of(offsets, items); }
+  std::vector<int32_t> offsets = {0, 0, 1, 21, 24}, items;
+};
+
+// The same with plain operations.
+torch::Tensor rows_of_events(const Seen& seen) {
+  torch::Tensor rows = at::zeros({24}, at::kLong);
+  for (int64_t b = 0; b < 4; ++b)
+    rows.slice(0, seen.offsets[static_cast<size_t>(b)], seen.offsets[static_cast<size_t>(b) + 1])
+        .fill_(b);
+  return rows;
+}
+
+TEST(Histories, MultiplyRowsWithItems) {
+  const Seen seen;
+  const torch::Tensor rows = rows_of_events(seen), items = seen.histories().items.to(at::kLong);
+  const torch::Tensor item = normal({5, 6}, "item");
+  expect_same(
+      [&](const torch::Tensor& q) { return event_products(seen.histories(), q, item); },
+      [&](const torch::Tensor& q) { return q.index_select(0, rows) * item.index_select(0, items); },
+      normal({4, 6}, "row"), 1e-5);
+  const torch::Tensor row = normal({4, 6}, "row");
+  expect_same(
+      [&](const torch::Tensor& k) { return event_products(seen.histories(), row, k); },
+      [&](const torch::Tensor& k) { return row.index_select(0, rows) * k.index_select(0, items); },
+      item, 1e-5);
+}
+
+TEST(Histories, AddRowsAndItemsToEvents) {
+  const Seen seen;
+  const torch::Tensor rows = rows_of_events(seen), items = seen.histories().items.to(at::kLong);
+  // Events, rows and items as parts of one tensor.
+  const auto parts = [](const torch::Tensor& x) { return x.split_with_sizes({24, 4, 5}); };
+  expect_same(
+      [&](const torch::Tensor& x) {
+        return event_relu_sums(seen.histories(), parts(x)[0], parts(x)[1], parts(x)[2]);
+      },
+      [&](const torch::Tensor& x) {
+        return (parts(x)[0] + parts(x)[1].index_select(0, rows) +
+                parts(x)[2].index_select(0, items))
+            .relu();
+      },
+      normal({33, 6}, "all"), 1e-5);
+}
+
+TEST(Histories, SumWeightedItemsAndGiveZerosForNone) {
+  const Seen seen;
+  const torch::Tensor rows = rows_of_events(seen), items = seen.histories().items.to(at::kLong);
+  const torch::Tensor item = normal({5, 6}, "item"), weight = normal({24}, "weight");
+  const auto plain = [&](const torch::Tensor& w, const torch::Tensor& k) {
+    return at::zeros({4, 6}).index_add(0, rows, w.unsqueeze(1) * k.index_select(0, items));
+  };
+  expect_same([&](const torch::Tensor& w) { return weighted_items(seen.histories(), w, item); },
+              [&](const torch::Tensor& w) { return plain(w, item); }, weight, 1e-4);
+  expect_same([&](const torch::Tensor& k) { return weighted_items(seen.histories(), weight, k); },
+              [&](const torch::Tensor& k) { return plain(weight, k); }, item, 1e-4);
+  EXPECT_EQ(weighted_items(seen.histories(), weight, item)[0].abs().sum().item<float>(), 0.0F);
+}
+
+TEST(Histories, MayAllBeEmpty) {
+  const std::vector<int32_t> offsets = {0, 0, 0}, items;
+  const Histories none = Histories::of(offsets, items);
+  const torch::Tensor nothing = at::zeros({0, 6});
+  EXPECT_EQ(event_products(none, normal({2, 6}, "row"), nothing).size(0), 0);
+  EXPECT_EQ(weighted_items(none, at::zeros({0}), nothing).sizes(), at::IntArrayRef({2, 6}));
+}
+
+TEST(CompressedInteraction, IsTheConvolutionOfOuterProducts) {
+  const torch::Tensor w0 = normal({6, 9}, "w0"), b0 = normal({6}, "b0"), w1 = normal({5, 9}, "w1"),
+                      b1 = normal({5}, "b1");
+  const auto layer = [](const torch::Tensor& x, const torch::Tensor& h, const torch::Tensor& w,
+                        const torch::Tensor& b) {
+    const torch::Tensor outer = (x.unsqueeze(2) * h.unsqueeze(1)).flatten(1, 2);  // [B, FH, D]
+    return (at::matmul(w, outer) + b.unsqueeze(1)).relu();                        // [B, O, D]
+  };
+  const auto ours = [&](const torch::Tensor& x, const torch::Tensor& w) {
+    return compressed_interaction(x, {{w, b0, 3, 3}, {w1, b1, 0, 0}});
+  };
+  const auto plain = [&](const torch::Tensor& x, const torch::Tensor& w) {
+    const torch::Tensor first = layer(x, x, w, b0);
+    const torch::Tensor second = layer(x, first.narrow(1, 0, 3), w1, b1);
+    return at::cat({first.narrow(1, 3, 3).sum(2), second.sum(2)}, 1);
+  };
+  const torch::Tensor x = normal({70, 3, 4}, "x");  // more than one block
+  expect_same([&](const torch::Tensor& in) { return ours(in, w0); },
+              [&](const torch::Tensor& in) { return plain(in, w0); }, x, 1e-3);
+  expect_same([&](const torch::Tensor& w) { return ours(x, w); },
+              [&](const torch::Tensor& w) { return plain(x, w); }, w0, 1e-2);
+}
+
+TEST(FieldAttention, IsMultiHeadAttentionWithoutAMask) {
+  const auto ours = [](const torch::Tensor& qkv) {
+    return field_attention_mix(field_attention_weights(qkv, 2), qkv);
+  };
+  const auto plain = [](const torch::Tensor& qkv) {
+    const auto parts = qkv.view({5, 3, 3, 2, 4}).permute({2, 0, 3, 1, 4});  // [3, B, H, F, w]
+    const torch::Tensor scores = at::matmul(parts[0], parts[1].transpose(2, 3)) / 2;
+    return at::matmul(at::softmax(scores, 3), parts[2]).transpose(1, 2).reshape({5, 3, 8});
+  };
+  expect_same(ours, plain, normal({5, 3, 24}, "qkv"), 1e-5);
+}
+
+TEST(FieldAttention, MergesTheProjectionInFrontOfIt) {
+  FieldAttention attention(8, 2, 0.0);
+  torch::nn::Linear before(6, 8);
+  const torch::Tensor x = normal({5, 3, 6}, "x");
+  Random random(1, "init");
+  {
+    const at::NoGradGuard no_gradients;
+    attention->initialise(InitKind::kDefault, random);
+  }
+  EXPECT_LE(distance(attention->forward(x, before), attention->forward(before->forward(x))), 1e-5);
+  EXPECT_THROW(FieldAttention(9, 2, 0.0), Error);
 }
 
 TEST(Mlp, DropsInputsAndKeepsTheLastLayerLinear) {

@@ -2,10 +2,12 @@
 #include "train/batch_builder.h"
 
 #include <cmath>
+#include <set>
 
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "models/trainable_ctr.h"
 #include "train/batch_loader.h"
 #include "train/shop.h"
 
@@ -271,6 +273,128 @@ TEST(BatchBuilder, CopiesSideTables) {
   builder.build(data::Split::kTest, std::vector<int64_t>{0}, batch);
   EXPECT_TRUE(batch.teacher_logits.empty());
 }
+
+// The items of query b's history, read from the batch.
+std::vector<int32_t> history_of(const models::Batch& batch, const models::FeatureSpec& spec,
+                                size_t b) {
+  const models::HistoryItems& history = batch.history;
+  const auto table =
+      static_cast<size_t>(spec.fields[static_cast<size_t>(spec.sequence_fields[0])].table);
+  std::vector<int32_t> items;
+  for (int32_t e = history.offsets[b]; e < history.offsets[b + 1]; ++e) {
+    const auto place = static_cast<size_t>(history.items[static_cast<size_t>(e)]);
+    const auto row = static_cast<size_t>(
+        history.fields[0].ids[static_cast<size_t>(history.fields[0].offsets[place])]);
+    items.push_back(batch.tables[table].rows[row]);
+  }
+  return items;
+}
+
+TEST(BatchBuilder, ListsTheLastItemsOfEachQueryOldestFirstEachOnce) {
+  const Shop shop({});
+  const Examples examples(shop, 8, 4);
+  FeatureInputs inputs = examples.inputs(shop);
+  inputs.histories = true;
+  const FeatureStore store(inputs, {.history_length = 3});
+  EXPECT_EQ(store.spec().sequence_fields, (std::vector<int>{1, 2, 3}));
+  BatchBuilder builder(store);
+  models::Batch batch;
+  builder.build(data::Split::kTrain, epoch_order(16, 1, 1), batch);  // leaves other content behind
+  const std::vector<int64_t> rows = epoch_order(100, 1, 2);
+  builder.build(data::Split::kTrain, rows, batch);
+  ASSERT_EQ(batch.history.offsets.size(), 101U);  // queries, not examples
+  const data::Rows& train = shop.rows().train();
+  std::set<int32_t> distinct;
+  std::set<size_t> lengths;
+  for (size_t b = 0; b < 100; ++b) {
+    const auto row = static_cast<size_t>(rows[b]);
+    const auto expected = store.history(train.user[row], train.position[row]);
+    EXPECT_EQ(history_of(batch, store.spec(), b),
+              std::vector<int32_t>(expected.begin(), expected.end()));
+    distinct.insert(expected.begin(), expected.end());
+    lengths.insert(static_cast<size_t>(train.position[row]));
+  }
+  EXPECT_TRUE(lengths.contains(1));
+  EXPECT_GT(*lengths.rbegin(), 3U);  // longer than what counts
+  EXPECT_EQ(batch.history.distinct, static_cast<int64_t>(distinct.size()));
+  for (const models::Bag& bag : batch.history.fields)
+    EXPECT_EQ(bag.offsets.size(), distinct.size() + 1);
+}
+
+TEST(BatchBuilder, GivesHistoryItemsTheFieldsOfACandidate) {
+  const Shop shop({});
+  FeatureInputs inputs = plain_inputs(shop);
+  inputs.histories = true;
+  for (const bool paper : {false, true}) {
+    const FeatureStore store(inputs, {.paper = paper});
+    models::Batch batch;
+    BatchBuilder(store).build(data::Split::kTrain, epoch_order(50, 1, 1), batch);
+    int64_t missing = 0;
+    const auto rows_of = [&](size_t carried, size_t place) {
+      const models::Bag& bag = batch.history.fields[carried];
+      const auto table = static_cast<size_t>(store.spec().fields[carried + 1].table);
+      std::vector<int32_t> rows;
+      for (int32_t at = bag.offsets[place]; at < bag.offsets[place + 1]; ++at)
+        rows.push_back(
+            batch.tables[table].rows[static_cast<size_t>(bag.ids[static_cast<size_t>(at)])]);
+      return rows;
+    };
+    for (size_t place = 0; place < static_cast<size_t>(batch.history.distinct); ++place) {
+      const int32_t item = rows_of(0, place).at(0);
+      std::vector<int32_t> brand = attribute(shop, "brand", item);
+      if (brand.empty()) {
+        ++missing;
+        if (paper) brand = {0};
+      }
+      EXPECT_EQ(rows_of(1, place), brand);
+      EXPECT_EQ(rows_of(2, place), attribute(shop, "category", item));
+    }
+    EXPECT_GT(missing, 0);
+  }
+}
+
+TEST(BatchBuilder, CarriesNoHistoriesUnlessABackboneAsks) {
+  const Shop shop({});
+  const auto batch_of = [&](const std::string& backbone) {
+    const auto model = models::ModelOptions::from(Config::parse("backbone: " + backbone), "strict");
+    const FeatureStore store(inputs_for(model, plain_inputs(shop)), {});
+    models::Batch batch;
+    BatchBuilder(store).build(data::Split::kTrain, epoch_order(50, 1, 1), batch);
+    return batch;
+  };
+  EXPECT_TRUE(batch_of("deepfm").history.items.empty());
+  EXPECT_TRUE(batch_of("deepfm").history.fields.empty());
+  EXPECT_FALSE(batch_of("din").history.items.empty());
+  EXPECT_EQ(batch_of("deepfm").tables[1].rows, batch_of("din").tables[1].rows);
+}
+
+// K examples per row through the whole model.
+class SlotCount : public ::testing::TestWithParam<int64_t> {};
+
+TEST_P(SlotCount, TrainsTheInContextModule) {
+  const Shop shop({});
+  const Examples examples(shop, 8, GetParam());
+  const auto options = models::ModelOptions::from(
+      Config::parse("{embed_dim: 8, mlp: [12, 6], text_map: [10, 8], token_map: [12, 8], ict: "
+                    "{reconstruction_map: [10]}, context: ict, gate: similarity}"),
+      "strict");
+  const FeatureStore store(inputs_for(options, examples.inputs(shop)), {});
+  BatchBuilder builder(store);
+  models::Batch batch;
+  builder.build(data::Split::kTrain, epoch_order(32, 1, 1), batch);
+  ASSERT_EQ(batch.slots, GetParam());
+  models::TrainableCtr model(store.spec(), options, {},
+                             {.item_text = store.inputs().item_text, .cot = examples.cot()}, 1);
+  const double before = model.evaluate_loss(batch).total;
+  for (int step = 0; step < 10; ++step) {
+    const models::StepLosses losses = model.train_step(batch);
+    ASSERT_TRUE(losses.finite());
+    EXPECT_GT(losses.reconstruction, 0.0);
+  }
+  EXPECT_LT(model.evaluate_loss(batch).total, before);
+}
+
+INSTANTIATE_TEST_SUITE_P(From1To32, SlotCount, ::testing::Values(1, 2, 3, 8, 32));
 
 TEST(EpochOrder, IsAPermutationThatDependsOnSeedAndEpoch) {
   std::vector<int64_t> order = epoch_order(1000, 5, 1);

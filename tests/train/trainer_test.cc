@@ -29,14 +29,15 @@ constexpr const char* kChildDirectory = "LLMCF_TEST_TRAIN_DIRECTORY";
 class Scenario {
  public:
   explicit Scenario(const std::string& context,
-                    const testing::ShopOptions& options = {.users = 150})
+                    const testing::ShopOptions& options = {.users = 150},
+                    const std::string& backbone = "deepfm")
       : shop_(options), examples_(shop_, 16, 4) {
     set_progress_enabled(false);
     model_ = models::ModelOptions::from(
-        Config::parse(
-            "{backbone: deepfm, embed_dim: 8, mlp: [16, 8], text_map: [16, 8], token_map: [16, 8], "
-            "ict: {reconstruction_map: [16]}, context: " +
-            context + "}"),
+        Config::parse("{backbone: " + backbone +
+                      ", embed_dim: 8, mlp: [16, 8], text_map: [16, 8], token_map: [16, 8], "
+                      "ict: {reconstruction_map: [16]}, context: " +
+                      context + "}"),
         "strict");
   }
 
@@ -101,6 +102,14 @@ TEST(Trainer, LearnsWhatIsPlanted) {
   EXPECT_TRUE(result.test.group_auc.has_value());
   EXPECT_LT(result.epochs.back().train.total, result.epochs.front().train.total);
   EXPECT_TRUE(std::filesystem::exists(directory.path() / "events.out.tfevents.0.llmcf"));
+}
+
+TEST(Trainer, LearnsFromHistoriesItemByItem) {
+  const TemporaryDirectory directory;
+  Scenario setup("none", {.users = 400}, "din");
+  TrainOptions options = quick_options();
+  options.epochs = 5;
+  EXPECT_GT(train(setup.task(directory.path()), options).test.auc, 0.75);
 }
 
 TEST(Trainer, WritesOneLinePerEpochAndAFinalOne) {
