@@ -1,13 +1,15 @@
-// Training speed of DeepFM, batch 128, on Amazon Beauty where LLMCF_SHARED (or ../shared) holds it,
-// else on a sample shop of its size. A step is everything: building the batch, forward, backward,
-// update.
+// Training speed of every backbone, plain and with LLM-CF, on Amazon Beauty where LLMCF_SHARED (or
+// ../shared) holds it, else on a sample shop of its size. A step is everything: building the batch,
+// forward, backward, update. Threads are those the trainer would take.
 //
-//   train.batch.none               rows/s  the batch builder alone, one thread
-//   train.batch.ict                rows/s  the same with 4 examples per row and 768-d texts
-//   train.deepfm.none              rows/s  limit: its matrix products at the speed of a large one
-//   train.deepfm.ict               rows/s  4 examples per row, 768-d texts, reconstruction loss
-//   train.deepfm.none.peak_memory  MiB     of this process
-//   train.deepfm.ict.peak_memory   MiB     the same (holds what `none` took, if both run)
+//   train.batch.none                  rows/s   the batch builder alone, batch 128, one thread
+//   train.batch.ict                   rows/s   the same with 4 examples per row and 768-d texts
+//   train.<backbone>.none             rows/s   batch 128; limit: its matrix products at the speed
+//                                              of a large one on the same threads
+//   train.<backbone>.ict              rows/s   4 examples per row, 768-d texts, reconstruction loss
+//   train.<backbone>.<context>.b1024  rows/s   the same at batch 1024
+//   <any of the last three>.gflops    GFLOP/s  of matrix products (train_flops.h); limit: the speed
+//                                              of a large one
 //
 // Texts and chains of thought are random unit vectors and examples are assigned at random, which
 // leaves the least to share within a batch.
@@ -15,6 +17,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
@@ -24,6 +27,7 @@
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "bench/train_flops.h"
 #include "core/files.h"
 #include "core/random.h"
 #include "core/threads.h"
@@ -43,6 +47,7 @@ using namespace llmcf;
 constexpr int64_t kTextDim = 768;
 constexpr int64_t kSlots = 4;
 constexpr int64_t kBatch = 128;
+constexpr int64_t kLargeBatch = 1024;
 
 std::filesystem::path beauty_directory() {
   const char* named = std::getenv("LLMCF_SHARED");
@@ -127,39 +132,11 @@ struct Knowledge {
   std::vector<float> label, item_text, cot;
 };
 
-// Of a large single-precision matrix product on all threads.
+// Of a large single-precision matrix product on the threads in use.
 double matrix_product_flops() {
-  nn::set_threads(thread_count());
-  const auto a = at::rand({1536, 1536}), b = at::rand({1536, 1536});
+  const auto a = at::rand({1024, 1024}), b = at::rand({1024, 1024});
   const double seconds = bench::median_seconds(5, [&] { at::mm(a, b); });
-  return 2.0 * 1536 * 1536 * 1536 / seconds;
-}
-
-// Multiply-adds of a chain of linear layers.
-double chain(std::initializer_list<int64_t> widths) {
-  double sum = 0;
-  for (const int64_t* at = widths.begin() + 1; at != widths.end(); ++at)
-    sum += static_cast<double>(at[-1] * at[0]);
-  return sum;
-}
-
-// Arithmetic of one training step on `batch`: 2 per multiply-add forward, 4 backward, but no
-// gradient goes to frozen inputs.
-double step_flops(const models::Batch& batch, int64_t fields) {
-  const auto queries = static_cast<double>(batch.queries);
-  const int64_t input = fields * 32 + (batch.slots > 0 ? 32 : 0);
-  double flops = 6 * queries * chain({input, 200, 80, 1});
-  if (batch.slots == 0) return flops;
-  const auto samples = static_cast<double>(batch.samples);
-  const auto examples = static_cast<double>(batch.example_ids.size());
-  const double mapped = static_cast<double>(batch.text_items.size()) + samples + examples;
-  flops += mapped * (4 * chain({kTextDim, 256}) + 6 * chain({256, 32}));
-  flops += samples * 6 * chain({(fields + 2) * 32, 128, 32});
-  const double tokens = 3 * kSlots + 1;
-  const double layer =
-      tokens * (4 * 32 * 32 + 3 * 32 * 64) + tokens * tokens * 32;  // half of the mask is free
-  flops += queries * 6 * 2 * layer;
-  return flops + queries * kSlots * 6 * chain({32, 256, kTextDim});
+  return 2.0 * 1024 * 1024 * 1024 / seconds;
 }
 
 void bench_batches(const std::string& name, const train::FeatureStore& store) {
@@ -177,37 +154,72 @@ void bench_batches(const std::string& name, const train::FeatureStore& store) {
   bench::report(name, static_cast<double>(kBatches * kBatch) / seconds, "rows/s");
 }
 
-void bench_training(const std::string& name, const train::FeatureStore& store,
-                    std::span<const float> cot = {}) {
-  if (!bench::wanted(name)) return;
-  const bool ict = !cot.empty();
+// Batches of one epoch after the other.
+class Epochs {
+ public:
+  Epochs(const train::FeatureStore& store, int64_t batch_size)
+      : store_(store), batch_size_(batch_size) {}
+
+  const models::Batch& next() {
+    const models::Batch* batch = loader_ ? loader_->next() : nullptr;
+    if (batch != nullptr && batch->queries == batch_size_) return *batch;
+    const int64_t rows = store_.rows(data::Split::kTrain).size();
+    loader_ = std::make_unique<train::BatchLoader>(
+        store_, data::Split::kTrain, train::epoch_order(rows, 1, ++epoch_),
+        train::LoadOptions{.batch_size = batch_size_, .depth = 3});
+    return *loader_->next();
+  }
+
+ private:
+  const train::FeatureStore& store_;
+  int64_t batch_size_, epoch_ = 0;
+  std::unique_ptr<train::BatchLoader> loader_;
+};
+
+// One row of the table: a backbone with a context (none or ict) at one batch size.
+void bench_training(const std::string& backbone, const std::string& context, int64_t batch_size,
+                    const train::FeatureInputs& all, std::span<const float> cot) {
+  const std::string name = fmt::format("train.{}.{}{}", backbone, context,
+                                       batch_size == kBatch ? "" : fmt::format(".b{}", batch_size));
+  if (!bench::wanted(name) && !bench::wanted(name + ".gflops")) return;
   const models::ModelOptions options = models::ModelOptions::from(
-      Config::parse(ict ? "{backbone: deepfm, context: ict}" : "{backbone: deepfm}"), "strict");
-  nn::set_threads(train::training_threads(options, {}));
+      Config::parse(fmt::format("{{backbone: {}, context: {}}}", backbone, context)), "strict");
+  const train::FeatureStore store(train::inputs_for(options, all), {});
+  train::TrainOptions train_options;
+  train_options.batch_size = batch_size;
+  nn::set_threads(train::training_threads(options, train_options));
   models::TrainableCtr model(store.spec(), options, {},
                              {.item_text = store.inputs().item_text, .cot = cot}, 2023);
-  train::BatchLoader loader(store, data::Split::kTrain,
-                            train::epoch_order(store.rows(data::Split::kTrain).size(), 1, 1),
-                            {.batch_size = kBatch, .depth = 3});
-  const int64_t warm_up = ict ? 20 : 300, steps = ict ? 150 : 1500;
-  double flops = 0;
-  const auto run = [&](int64_t count) {
-    for (int64_t step = 0; step < count; ++step) {
-      const models::Batch* batch = loader.next();
-      model.train_step(*batch);
-      flops += step_flops(*batch, store.spec().num_fields());
+  Epochs epochs(store, batch_size);
+  double flops = 0, rows = 0;
+  // Until that many rows or seconds.
+  const auto run = [&](double enough, double longest) {
+    double spent = 0;
+    for (flops = rows = 0; rows < enough && spent < longest;) {
+      spent += bench::seconds([&] {
+        const models::Batch& batch = epochs.next();
+        model.train_step(batch);
+        rows += static_cast<double>(batch.queries);
+        flops += bench::step_flops(backbone, batch, store.spec().num_fields(), kTextDim);
+      });
     }
+    return spent;
   };
-  run(warm_up);
-  flops = 0;
-  const double seconds = bench::seconds([&] { run(steps); });
-  const auto rows = static_cast<double>(steps * kBatch);
-  const int threads = nn::runtime_info().threads;
-  bench::report(name, rows / seconds, "rows/s",
-                fmt::format("{:.6g}", matrix_product_flops() / (flops / rows)));
-  bench::report(name + ".peak_memory", bench::peak_memory_mib(), "MiB");
-  std::fprintf(stderr, "%s: %.3g MFLOP per row, %.3g GFLOP/s, %d threads\n", name.c_str(),
-               flops / rows / 1e6, flops / seconds / 1e9, threads);
+  run(40'000, 1.5);
+  const double speed = matrix_product_flops();
+  const double seconds = run(200'000, 4.0);
+  bench::report(name, rows / seconds, "rows/s", fmt::format("{:.6g}", speed * rows / flops));
+  bench::report(name + ".gflops", flops / seconds / 1e9, "GFLOP/s",
+                fmt::format("{:.6g}", speed / 1e9));
+  std::fprintf(stderr, "%s: %.3g MFLOP per row, %d threads, peak %.0f MiB so far\n", name.c_str(),
+               flops / rows / 1e6, nn::runtime_info().threads, bench::peak_memory_mib());
+}
+
+bool wants_any(const std::string& context) {
+  if (bench::wanted("train.batch." + context)) return true;
+  for (const std::string& backbone : models::backbone_names())
+    if (bench::wanted(fmt::format("train.{}.{}", backbone, context))) return true;
+  return false;
 }
 
 }  // namespace
@@ -222,16 +234,17 @@ int main(int argc, char** argv) {
   train::FeatureInputs inputs;
   inputs.dataset = &dataset;
   inputs.rows = &rows;
-  {
-    const train::FeatureStore store(inputs, {});
-    bench_batches("train.batch.none", store);
-    bench_training("train.deepfm.none", store);
-  }
-  if (!bench::wanted("train.batch.ict") && !bench::wanted("train.deepfm.ict")) return 0;
+  bench_batches("train.batch.none", train::FeatureStore(inputs, {}));
+  const auto bench_context = [&](const std::string& context, std::span<const float> cot) {
+    for (const std::string& backbone : models::backbone_names())
+      for (const int64_t batch_size : {kBatch, kLargeBatch})
+        bench_training(backbone, context, batch_size, inputs, cot);
+  };
+  bench_context("none", {});
+  if (!wants_any("ict")) return 0;
   const Knowledge knowledge(dataset, rows);
   knowledge.add_to(inputs);
-  const train::FeatureStore store(inputs, {});
-  bench_batches("train.batch.ict", store);
-  bench_training("train.deepfm.ict", store, knowledge.cot);
+  bench_batches("train.batch.ict", train::FeatureStore(inputs, {}));
+  bench_context("ict", knowledge.cot);
   return 0;
 }

@@ -35,8 +35,7 @@ torch::Tensor gate_statistics(const Batch& batch) {
       out[column + 1] = sum[label] / static_cast<float>(count[label]);
     }
     const int64_t masked = batch.slots - count[0] - count[1];
-    out[4] = batch.slots == 0 ? 1.0F
-                              : static_cast<float>(masked) / static_cast<float>(batch.slots);
+    out[4] = batch.slots == 0 ? 1.0F : static_cast<float>(masked) / static_cast<float>(batch.slots);
   }
   return statistics;
 }

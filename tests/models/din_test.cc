@@ -47,9 +47,8 @@ float textbook(Recommender& model, const Batch& batch, size_t b) {
   const torch::Tensor q = vector(batch.fields, 1, b);
   torch::Tensor pooled = at::zeros(q.sizes());
   for (int32_t e = batch.history.offsets[b]; e < batch.history.offsets[b + 1]; ++e) {
-    const torch::Tensor k =
-        vector(batch.history.fields, 0,
-               static_cast<size_t>(batch.history.items[static_cast<size_t>(e)]));
+    const torch::Tensor k = vector(
+        batch.history.fields, 0, static_cast<size_t>(batch.history.items[static_cast<size_t>(e)]));
     const torch::Tensor hidden =
         linear("attention1", linear("attention0", at::cat({q, k, q - k, q * k})).relu());
     pooled = pooled + linear("score", hidden) * k;

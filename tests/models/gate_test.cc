@@ -29,9 +29,8 @@ TEST(GateStatistics, AreBestAndMeanByLabelAndTheShareOfMaskedSlots) {
   batch.slot = {-1, 0, 1, 2, -1, -1, -1, 1, -1, -1, -1, -1};
   batch.slot_similarity = {0, 0.2F, 0.7F, 0.6F, 0, 0, 0, -0.5F, 0, 0, 0, 0};
   const torch::Tensor found = gate_statistics(batch);
-  const float expected[3][5] = {{0.6F, 0.4F, 0.7F, 0.7F, 0.25F},
-                                {0, 0, -0.5F, -0.5F, 0.75F},
-                                {0, 0, 0, 0, 1}};
+  const float expected[3][5] = {
+      {0.6F, 0.4F, 0.7F, 0.7F, 0.25F}, {0, 0, -0.5F, -0.5F, 0.75F}, {0, 0, 0, 0, 1}};
   for (int64_t b = 0; b < 3; ++b)
     for (int64_t i = 0; i < 5; ++i)
       EXPECT_NEAR(found[b][i].item<float>(), expected[b][i], 1e-6) << b << " " << i;
@@ -124,8 +123,7 @@ TEST_P(GatedContext, ClosesWhereExamplesMislead) {
   EXPECT_GT(open, closed + 0.15);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GatedContext,
-                         ::testing::Values("concat", "ict", "ict_wocot", "mean"),
+INSTANTIATE_TEST_SUITE_P(All, GatedContext, ::testing::Values("concat", "ict", "ict_wocot", "mean"),
                          [](const auto& entry) { return entry.param; });
 
 TEST(GateOption, NeedsAContextThatReadsExamples) {
