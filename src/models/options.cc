@@ -117,8 +117,10 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
   options.paper = protocol == "paper";
   options.context = read_context(config);
   options.backbone_options = config.section(options.backbone);
-  ctr_model(options.backbone)
-      .check(options.backbone_options, {.paper = options.paper, .context = options.context});
+  // Other backbones' sections may be there for other variants of the run.
+  for (const CtrEntry& entry : ctr_models())
+    if (const std::string name(entry.name); config.has(name))
+      entry.check(config.section(name), {.paper = options.paper, .context = options.context});
   options.text_map = read_widths(config, "text_map", options.text_map);
   options.token_map = read_widths(config, "token_map", options.token_map);
   if (options.text_map.back() != options.token_map.back())

@@ -86,7 +86,7 @@ struct ModelOptions {
   std::optional<float> fixed_linear_bias;  // the fixed one; empty = drawn from N(0, 1) by the seed
 
   // `config` is section `model`; `protocol` ("strict" or "paper") sets the switches' defaults.
-  // Unknown keys, also below the backbone's name, are errors. Throws InputError.
+  // Unknown keys, also below a backbone's name, are errors. Throws InputError.
   static ModelOptions from(const Config& config, const std::string& protocol);
 };
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
@@ -20,7 +20,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kBlock = 256;  // rows of B D
+// Rows of B D at a time. Several threads share each product: larger ones, to meet less often.
+int64_t block_rows() {
+  const int64_t threads = at::get_num_threads();
+  return threads > 1 ? 1024 * threads : 256;
+}
 
 // Per layer: handed_on, pooled_from.
 using Shape = std::vector<int64_t>;
@@ -53,21 +57,25 @@ class CinFunction : public torch::autograd::Function<CinFunction> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& fields,
                                at::TensorList parameters, const Shape& shape) {
     const int64_t B = fields.size(0), F = fields.size(1), D = fields.size(2), N = B * D;
+    const int64_t block = block_rows();
     const torch::Tensor x = fields.transpose(1, 2).contiguous().view({N, F});
-    std::vector<torch::Tensor> outputs, pooled;
+    std::vector<torch::Tensor> outputs;
+    torch::Tensor pooled = at::empty({B, pooled_width(parameters, shape)});
+    int64_t column = 0;
     for (size_t layer = 0; layer < parameters.size() / 2; ++layer) {
       const torch::Tensor weight = parameters[2 * layer].t();
       const torch::Tensor bias = parameters[2 * layer + 1];
       const Maps maps = input_of(layer, x, outputs, shape);
       torch::Tensor out = at::empty({N, bias.size(0)});
-      for (int64_t begin = 0; begin < N; begin += kBlock) {
-        const int64_t rows = std::min(kBlock, N - begin);
-        torch::Tensor block = out.narrow(0, begin, rows);
-        at::addmm_out(block, bias, products(x, maps, begin, rows), weight);
+      for (int64_t begin = 0; begin < N; begin += block) {
+        const int64_t rows = std::min(block, N - begin);
+        torch::Tensor part = out.narrow(0, begin, rows);
+        at::addmm_out(part, bias, products(x, maps, begin, rows), weight);
       }
-      out.relu_();
       const int64_t from = shape[2 * layer + 1];
-      pooled.push_back(out.view({B, D, -1}).narrow(2, from, out.size(1) - from).sum(1));
+      kernels::relu_pool(out.data_ptr<float>(), pooled.data_ptr<float>() + column, B, D,
+                         out.size(1), from, pooled.size(1));
+      column += out.size(1) - from;
       outputs.push_back(out);
     }
     variable_list saved = {x};
@@ -77,7 +85,7 @@ class CinFunction : public torch::autograd::Function<CinFunction> {
     context->save_for_backward(saved);
     context->saved_data["shape"] = shape;
     context->saved_data["rows"] = B;
-    return at::cat(pooled, 1);
+    return pooled;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -91,16 +99,16 @@ class CinFunction : public torch::autograd::Function<CinFunction> {
     const int64_t N = x.size(0), F = x.size(1), D = N / std::max<int64_t>(B, 1);
     torch::Tensor dx = at::zeros({N, F}), dmaps;
     variable_list down(2 * layers + 1);
-    int64_t end = gradients[0].size(1);
+    const torch::Tensor dpooled = gradients[0].contiguous();
+    int64_t column = dpooled.size(1);
     for (size_t layer = layers; layer-- > 0;) {
       const torch::Tensor& out = outputs[layer];
-      const int64_t from = shape[2 * layer + 1], count = out.size(1) - from;
-      torch::Tensor up = dmaps.defined() ? dmaps : at::zeros(out.sizes());
-      up.view({B, D, -1})
-          .narrow(2, from, count)
-          .add_(gradients[0].narrow(1, end - count, count).unsqueeze(1));
-      end -= count;
-      up.mul_(out > 0);
+      const int64_t from = shape[2 * layer + 1];
+      const torch::Tensor up = dmaps.defined() ? dmaps : at::zeros(out.sizes());
+      column -= out.size(1) - from;
+      kernels::relu_pool_backward(up.data_ptr<float>(), out.data_ptr<float>(),
+                                  dpooled.data_ptr<float>() + column, B, D, out.size(1), from,
+                                  dpooled.size(1));
       const torch::Tensor& weight = saved[1 + layers + 2 * layer];
       const Maps maps = input_of(layer, x, outputs, shape);
       dmaps = layer == 0 ? dx : at::zeros(maps.values.sizes());
@@ -113,17 +121,24 @@ class CinFunction : public torch::autograd::Function<CinFunction> {
   }
 
  private:
+  static int64_t pooled_width(at::TensorList parameters, const Shape& shape) {
+    int64_t width = 0;
+    for (size_t layer = 0; layer < parameters.size() / 2; ++layer)
+      width += parameters[2 * layer].size(0) - shape[2 * layer + 1];
+    return width;
+  }
+
   // Adds to dx and dmaps; returns the gradient of the weight.
   static torch::Tensor spread(const torch::Tensor& x, const Maps& maps, const torch::Tensor& weight,
                               const torch::Tensor& up, const torch::Tensor& dx,
                               const torch::Tensor& dmaps) {
-    const int64_t N = x.size(0), F = x.size(1);
+    const int64_t N = x.size(0), F = x.size(1), block = block_rows();
     torch::Tensor dweight = at::zeros(weight.sizes());
-    for (int64_t begin = 0; begin < N; begin += kBlock) {
-      const int64_t rows = std::min(kBlock, N - begin);
-      const torch::Tensor block = up.narrow(0, begin, rows);
-      dweight.addmm_(block.t(), products(x, maps, begin, rows));
-      const torch::Tensor dz = at::mm(block, weight);
+    for (int64_t begin = 0; begin < N; begin += block) {
+      const int64_t rows = std::min(block, N - begin);
+      const torch::Tensor part = up.narrow(0, begin, rows);
+      dweight.addmm_(part.t(), products(x, maps, begin, rows));
+      const torch::Tensor dz = at::mm(part, weight);
       kernels::outer_products_backward(
           dz.data_ptr<float>(), x.data_ptr<float>() + begin * F,
           maps.values.data_ptr<float>() + begin * maps.stride(), dx.data_ptr<float>() + begin * F,

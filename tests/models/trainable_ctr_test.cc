@@ -26,6 +26,45 @@ void save(TrainableCtr& model, const std::filesystem::path& path) {
   writer.write(path);
 }
 
+// Running statistics and everything else a backbone keeps go through the file.
+class TrainableBackbone : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(TrainableBackbone, ContinuesBitForBitFromAFile) {
+  const ToyWorld world;
+  const TemporaryDirectory directory;
+  const ModelOptions options = ToyWorld::options("none", GetParam());
+  TrainableCtr whole = make(world, options);
+  for (uint64_t step = 0; step < 3; ++step)
+    whole.train_step(ToyWorld::batch(step));
+  save(whole, directory.path() / "half.safetensors");
+  TrainableCtr resumed = make(world, options, 2);
+  const SafetensorsReader half(directory.path() / "half.safetensors");
+  resumed.load_state(half);
+  EXPECT_EQ(whole.predict(ToyWorld::batch(9)).logits, resumed.predict(ToyWorld::batch(9)).logits);
+  TrainableCtr same = make(world, options);
+  same.load_state(half);
+  same.load_optimizer_state(half);
+  for (uint64_t step = 3; step < 6; ++step)
+    EXPECT_EQ(whole.train_step(ToyWorld::batch(step)).total,
+              same.train_step(ToyWorld::batch(step)).total);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TrainableBackbone, ::testing::ValuesIn(backbone_names()),
+                         [](const auto& entry) { return entry.param; });
+
+TEST(TrainableCtr, DistillsAndReconstructsTogether) {
+  const ToyWorld world;
+  ModelOptions options = ToyWorld::options("ict");
+  options.distillation_weight = 0.5;
+  options.reconstruction_weight = 0.25;
+  TrainableCtr model = make(world, options);
+  const StepLosses losses = model.train_step(ToyWorld::batch(1));
+  EXPECT_GT(losses.reconstruction, 0.0);
+  EXPECT_GT(losses.distillation, 0.0);
+  EXPECT_NEAR(losses.total, losses.click + 0.5 * losses.distillation + 0.25 * losses.reconstruction,
+              1e-5);
+}
+
 class TrainableContext : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(TrainableContext, LearnsItsBatches) {
@@ -155,6 +194,25 @@ TEST(TrainableCtr, AFileOfAnotherShapeIsNamed) {
                InputError);
 }
 
+// The tower's ReLU can only raise the score; it is a switch of the protocol and a key of its own.
+TEST(ModelOptions, APaperSwitchOfABackboneIsAKeyToo) {
+  const ToyWorld world;
+  const auto logits = [&](const std::string& protocol, const std::string& section) {
+    const auto options = ModelOptions::from(
+        Config::parse("{backbone: xdeepfm, embed_dim: 8, mlp: [12, 6], linear_bias: trained, "
+                      "padding: zero, xdeepfm: {cin: [4, 4]" +
+                      section + "}}"),
+        protocol);
+    return make(world, options).predict(ToyWorld::batch(1)).logits;
+  };
+  const auto strict = logits("strict", ""), paper = logits("paper", "");
+  EXPECT_NE(strict, paper);
+  EXPECT_EQ(logits("strict", ", relu_on_logit: true"), paper);
+  EXPECT_EQ(logits("paper", ", relu_on_logit: false"), strict);
+  for (size_t b = 0; b < strict.size(); ++b)
+    EXPECT_GE(paper[b], strict[b] - 1e-6F);
+}
+
 TEST(ModelOptions, UnknownKeysAndNamesAreErrors) {
   const auto read = [](const std::string& text) {
     return ModelOptions::from(Config::parse(text), "strict");
@@ -164,6 +222,8 @@ TEST(ModelOptions, UnknownKeysAndNamesAreErrors) {
   EXPECT_THROW(read("deepfm: {layers: 3}"), InputError);
   EXPECT_THROW(read("ict: {head: 2}"), InputError);
   EXPECT_THROW(read("{text_map: [16], token_map: [32]}"), InputError);
+  EXPECT_THROW(read("{backbone: deepfm, din: {attention: []}}"), InputError);
+  EXPECT_NO_THROW(read("{backbone: deepfm, din: {attention: [8]}}"));  // for another variant
   EXPECT_EQ(read("context: ict").context, ContextKind::kIct);
   EXPECT_TRUE(ModelOptions::from(Config::parse(""), "paper").loss_on_probabilities);
   EXPECT_FALSE(read("").decays_padding);

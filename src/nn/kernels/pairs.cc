@@ -116,6 +116,36 @@ LLMCF_SIMD void outer_products_backward(const float* __restrict up, const float*
     }
 }
 
+LLMCF_SIMD void relu_pool(float* __restrict maps, float* __restrict pooled, int64_t rows, int64_t d,
+                          int64_t o, int64_t from, int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* sums = pooled + r * stride;
+    for (int64_t i = from; i < o; ++i)
+      sums[i - from] = 0;
+    for (int64_t c = 0; c < d; ++c) {
+      float* row = maps + (r * d + c) * o;
+      for (int64_t i = 0; i < o; ++i)
+        row[i] = row[i] > 0 ? row[i] : 0;
+      for (int64_t i = from; i < o; ++i)
+        sums[i - from] += row[i];
+    }
+  }
+}
+
+LLMCF_SIMD void relu_pool_backward(float* __restrict up, const float* __restrict maps,
+                                   const float* __restrict dpooled, int64_t rows, int64_t d,
+                                   int64_t o, int64_t from, int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < d; ++c) {
+      float* row = up + (r * d + c) * o;
+      const float* out = maps + (r * d + c) * o;
+      for (int64_t i = from; i < o; ++i)
+        row[i] += dpooled[r * stride + i - from];
+      for (int64_t i = 0; i < o; ++i)
+        row[i] = out[i] > 0 ? row[i] : 0;
+    }
+}
+
 LLMCF_SIMD void attention_weights(const float* __restrict qkv, float* __restrict weights, int64_t t,
                                   int64_t heads, int64_t d) {
   const int64_t width = d / heads;

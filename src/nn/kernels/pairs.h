@@ -42,6 +42,15 @@ void outer_products(const float* x, const float* y, float* out, int64_t rows, in
 void outer_products_backward(const float* up, const float* x, const float* y, float* dx, float* dy,
                              int64_t rows, int64_t f_count, int64_t h, int64_t stride);
 
+// maps [rows, d, o] = max(0, maps); pooled[r, i - from] = sum over d of maps[r, :, i] for the maps
+// [from, o). Row r of pooled begins at r * stride.
+void relu_pool(float* maps, float* pooled, int64_t rows, int64_t d, int64_t o, int64_t from,
+               int64_t stride);
+// up [rows, d, o], the gradient of the maps so far, gains that of the sums and loses what the ReLU
+// cut; `maps` are the outputs.
+void relu_pool_backward(float* up, const float* maps, const float* dpooled, int64_t rows, int64_t d,
+                        int64_t o, int64_t from, int64_t stride);
+
 // Scaled dot-product self-attention weights of one sample: qkv [t, 3d] -> weights [heads, t, t],
 // softmax of q.k / sqrt(d / heads).
 void attention_weights(const float* qkv, float* weights, int64_t t, int64_t heads, int64_t d);
