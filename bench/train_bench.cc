@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 
@@ -207,12 +208,17 @@ void bench_training(const std::string& backbone, const std::string& context, int
   };
   run(40'000, 1.5);
   const double speed = matrix_product_flops();
+  const std::clock_t before = std::clock();
   const double seconds = run(200'000, 4.0);
+  const double worked = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
   bench::report(name, rows / seconds, "rows/s", fmt::format("{:.6g}", speed * rows / flops));
   bench::report(name + ".gflops", flops / seconds / 1e9, "GFLOP/s",
                 fmt::format("{:.6g}", speed / 1e9));
-  std::fprintf(stderr, "%s: %.3g MFLOP per row, %d threads, peak %.0f MiB so far\n", name.c_str(),
-               flops / rows / 1e6, nn::runtime_info().threads, bench::peak_memory_mib());
+  std::fprintf(stderr,
+               "%s: %.3g MFLOP per row, %d threads, %.0f rows per second of processor time, peak "
+               "%.0f MiB so far\n",
+               name.c_str(), flops / rows / 1e6, nn::runtime_info().threads, rows / worked,
+               bench::peak_memory_mib());
 }
 
 bool wants_any(const std::string& context) {
