@@ -213,6 +213,57 @@ TEST(ModelOptions, APaperSwitchOfABackboneIsAKeyToo) {
     EXPECT_GE(paper[b], strict[b] - 1e-6F);
 }
 
+class BadSection : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(BadSection, IsAnError) {
+  EXPECT_THROW(ModelOptions::from(Config::parse(GetParam()), "strict"), InputError);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BadSection,
+                         ::testing::Values("xdeepfm: {cin: [3, 4]}", "xdeepfm: {cin: []}",
+                                           "xdeepfm: {cins: [4]}",
+                                           "autoint: {attention_width: 10, heads: 3}",
+                                           "autoint: {layers: 0}", "dcn: {cross_layers: 0}",
+                                           "dcn: {context_layer: relu}", "dcnv2: {rank: 0}",
+                                           "dcnv2: {expert: 4}", "din: {attention: [0]}",
+                                           "din: {last_attention_activation: gelu}"));
+
+// As published: what KAR gives enters DCN as it is, what examples give passes a layer first.
+TEST(ModelOptions, DcnPutsALayerInFrontOfTheContextOfExamplesOnly) {
+  const ToyWorld world;
+  const auto parameters = [&](const std::string& context, const std::string& layer) {
+    ModelOptions options = ToyWorld::options(context, "dcn");
+    if (!layer.empty()) options.backbone_options = Config::parse("context_layer: " + layer);
+    return make(world, options).parameters();
+  };
+  EXPECT_EQ(parameters("ict", ""), parameters("ict", "gelu"));
+  EXPECT_EQ(parameters("kar", ""), parameters("kar", "none"));
+  EXPECT_EQ(parameters("ict", "gelu") - parameters("ict", "none"), 8 * 8 + 8);
+}
+
+TEST(ModelOptions, CrossWeightsStartAsSpreadAsAsked) {
+  const ToyWorld world;
+  const auto deviation = [&](const std::string& backbone, const std::string& tensor,
+                             const std::string& section) {
+    ModelOptions options = ToyWorld::options("none", backbone);
+    options.backbone_options = Config::parse(section);
+    const TemporaryDirectory directory;
+    TrainableCtr model = make(world, options);
+    save(model, directory.path() / "model.safetensors");
+    const SafetensorsReader reader(directory.path() / "model.safetensors");
+    const auto values = reader.get<float>(tensor, reader.tensor(tensor).shape);
+    double squares = 0;
+    for (const float value : values)
+      squares += static_cast<double>(value) * value;
+    return std::sqrt(squares / static_cast<double>(values.size()));
+  };
+  for (const auto& [backbone, tensor] :
+       {std::pair{"dcn", "backbone.cross_weight"}, std::pair{"dcnv2", "backbone.u"}}) {
+    EXPECT_NEAR(deviation(backbone, tensor, ""), 1.0, 0.2);
+    EXPECT_NEAR(deviation(backbone, tensor, "cross_init_deviation: 0.05"), 0.05, 0.01);
+  }
+}
+
 TEST(ModelOptions, UnknownKeysAndNamesAreErrors) {
   const auto read = [](const std::string& text) {
     return ModelOptions::from(Config::parse(text), "strict");
