@@ -63,11 +63,11 @@ Asker::End Asker::ask(const Claim& claim, ReasonRequest request) {
       request.candidates = settings_.candidates - stored;
       request.seed = first_seed + static_cast<uint64_t>(stored);
       const End end = ask_once(claim.job, request, stored);
-      if (end == End::kOutOfBudget || end == End::kCancelled) pool_.release(claim.job);
+      if (end == End::kOutOfBudget || end == End::kCancelled) queue_.release(claim.job);
       if (end != End::kAnswered) return end;
     }
   } catch (...) {
-    pool_.release(claim.job);
+    queue_.release(claim.job);
     throw;
   }
   return End::kAnswered;
@@ -80,20 +80,20 @@ Asker::End Asker::ask_once(int64_t job, const ReasonRequest& request, int64_t& s
   while (true) {
     if (settings_.cancelled != nullptr && *settings_.cancelled) return End::kCancelled;
     if (!budget_.reserve(bound)) return End::kOutOfBudget;
-    const int64_t ledger = pool_.begin_request(job, bound);
+    const int64_t ledger = queue_.begin_request(job, bound);
     const ReasonOutcome outcome = attempt(ledger, request, bound);
     if (outcome.status == Status::kAnswered) {
       store(job, stored, ledger, outcome);
       stored += static_cast<int64_t>(outcome.answers.size());
       return End::kAnswered;
     }
-    pool_.end_request(ledger, outcome.reason, outcome.usage, outcome.latency_ms);
+    queue_.end_request(ledger, outcome.reason, outcome.usage, outcome.latency_ms);
     if (outcome.reason == "cancelled") return End::kCancelled;
     log::debug("job {}: {} {}", job, outcome.reason, outcome.detail);
     if (outcome.status == Status::kRetry && backoff.wait(outcome.retry_after)) continue;
     if (settings_.cancelled != nullptr && *settings_.cancelled) return End::kCancelled;
-    pool_.fail(job, fmt::format("{} after {} attempts{}{}", outcome.reason, backoff.attempts(),
-                                outcome.detail.empty() ? "" : ": ", outcome.detail));
+    queue_.fail(job, fmt::format("{} after {} attempts{}{}", outcome.reason, backoff.attempts(),
+                                 outcome.detail.empty() ? "" : ": ", outcome.detail));
     return End::kFailed;
   }
 }
@@ -105,7 +105,7 @@ ReasonOutcome Asker::attempt(int64_t ledger, const ReasonRequest& request, const
     return outcome;
   } catch (...) {
     budget_.settle(bound, {});
-    pool_.end_request(ledger, "error", {}, 0);
+    queue_.end_request(ledger, "error", {}, 0);
     throw;
   }
 }
@@ -118,9 +118,10 @@ void Asker::store(int64_t job, int64_t first, int64_t ledger, const ReasonOutcom
                        .text = answer.text,
                        .finish_reason = answer.finish_reason,
                        .usage = answer.usage,
-                       .latency_ms = outcome.latency_ms});
+                       .latency_ms = outcome.latency_ms,
+                       .verdict = answer.verdict});
   }
-  pool_.store(answers, ledger, outcome.usage, outcome.latency_ms);
+  queue_.store(answers, ledger, outcome.usage, outcome.latency_ms);
 }
 
 }  // namespace llmcf::cot

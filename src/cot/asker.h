@@ -50,8 +50,8 @@ class Asker {
     const std::atomic<bool>* cancelled = nullptr;
   };
 
-  Asker(const Reasoner& reasoner, Pool& pool, Budget& budget, Settings settings)
-      : reasoner_(reasoner), pool_(pool), budget_(budget), settings_(settings) {}
+  Asker(const Reasoner& reasoner, JobQueue& queue, Budget& budget, Settings settings)
+      : reasoner_(reasoner), queue_(queue), budget_(budget), settings_(settings) {}
 
   // Asks until the job has all its candidates. `request.seed` is that of candidate 0. Throws Error
   // if no request can work; the job is given back then.
@@ -64,7 +64,7 @@ class Asker {
   void store(int64_t job, int64_t first, int64_t ledger, const ReasonOutcome& outcome);
 
   const Reasoner& reasoner_;
-  Pool& pool_;
+  JobQueue& queue_;
   Budget& budget_;
   Settings settings_;
 };

@@ -134,7 +134,7 @@ Facts FactBook::facts(std::span<const int32_t> history, int32_t target,
                       std::optional<bool> decision, int64_t max_history) const {
   Facts facts{.history = {},
               .history_length = static_cast<int64_t>(history.size()),
-              .target = item(target),
+              .target = target > 0 ? item(target) : ItemFacts{},
               .decision = decision};
   if (max_history > 0 && facts.history_length > max_history)
     history = history.last(static_cast<size_t>(max_history));

@@ -50,7 +50,7 @@ class FactBook {
   explicit FactBook(const data::Dataset& dataset);
 
   ItemFacts item(int32_t item) const;
-  // `history`: all items, oldest first; the last `max_history` are taken (0 = all).
+  // `history`: all items, oldest first; the last `max_history` are taken (0 = all). Target 0: none.
   Facts facts(std::span<const int32_t> history, int32_t target, std::optional<bool> decision,
               int64_t max_history) const;
 

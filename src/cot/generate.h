@@ -16,25 +16,24 @@
 //     that might exceed it is not sent.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "core/config.h"
+#include "cot/answer_loop.h"
 #include "cot/pool.h"
 #include "cot/prompt.h"
 #include "cot/reasoner.h"
 #include "cot/scoring.h"
 #include "data/dataset.h"
 #include "data/rows.h"
-#include "net/retry.h"
 #include "text/encoder.h"
 
 namespace llmcf::cot {
 
 // Section `reason`: kind, prompt, template and endpoint are read by make_reasoner and Prompt::from.
-struct GenerateOptions {
+struct GenerateOptions : Effort {
   // What changes results.
   double share = 0.1;         // of the training rows, in (0, 1]
   int64_t seed = 2023;        // of the sample and of the candidates
@@ -43,16 +42,10 @@ struct GenerateOptions {
   int64_t max_history = 20;   // items in the prompt, the last ones; 0 = all
   int64_t max_item_chars = 300;
   ScoringOptions scoring;
-  // What changes speed and spending only.
-  int64_t concurrency = 8;    // requests at once
-  int64_t budget_tokens = 0;  // prompt and completion together; 0 = no limit
-  double budget_money = 0;    // 0 = no limit; needs a price for the model
-  net::RetryPolicy retry;     // section `retry`
-  int64_t max_failures =
-      20;  // jobs failed in a row: then the endpoint is taken for dead; 0 = never
-  const std::atomic<bool>* cancelled = nullptr;
+  bool whole_users = false;  // one reasoning per user, of all of their training history
 
-  static GenerateOptions from(const Config& reason);
+  // `protocol` sets the default of user_prefixes.
+  static GenerateOptions from(const Config& reason, const std::string& protocol = "strict");
 };
 
 struct GenerateInput {
@@ -79,21 +72,7 @@ struct GenerateReport {
 // Throws Error for a configuration, token or address that cannot work, or if the endpoint is dead.
 GenerateReport generate(const GenerateInput& input, Pool& pool, const GenerateOptions& options);
 
-// What generate() would do. Tokens are approximate (characters / 4).
-struct Estimate {
-  int64_t sample = 0;  // jobs in the sample
-  int64_t jobs = 0;    // of them without answers
-  int64_t requests = 0;
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;  // at most
-  double money = 0;
-  bool has_price = true;
-  std::string address;  // where histories would go; empty if they stay in the process
-  bool local = true;
-
-  std::string text() const;  // a few lines for people
-};
-
+// What generate() would do.
 // `pool` may be null: nothing is answered yet. Changes nothing.
 Estimate estimate(const GenerateInput& input, const Pool* pool, const GenerateOptions& options);
 

@@ -15,6 +15,7 @@
 #include "core/hash.h"
 #include "core/strings.h"
 #include "cot/pool_schema.h"
+#include "cot/pool_sql.h"
 
 namespace llmcf::cot {
 
@@ -28,83 +29,12 @@ int64_t system_seconds() {
       .count();
 }
 
-int64_t state_number(JobState state) {
-  return static_cast<int64_t>(state);
-}
-
-std::string erased_hash(const std::string& user) {
-  Hasher hasher;
-  hasher.add_field("llmcf.erased");
-  hasher.add_field(user);
-  return hasher.hex();
-}
-
-// Valid UTF-8 without NUL, so that JSON lines can hold it; a model may answer anything.
-std::string clean_text(std::string text) {
-  for (auto bad = first_invalid_utf8(text); bad; bad = first_invalid_utf8(text))
-    text[*bad] = '?';
-  for (char& byte : text)
-    if (byte == '\0') byte = ' ';
-  return text;
-}
-
-int64_t single_integer(Database& database, const std::string& sql) {
-  Statement statement(database, sql);
-  if (!statement.step()) return 0;
-  const int64_t value = statement.integer(0);
-  statement.reset();
-  return value;
-}
-
 void bind_row(Statement& statement, const JobRow& row) {
   statement.bind(row.user)
       .bind(row.position)
       .bind(row.item)
       .bind(static_cast<double>(row.label))
       .bind(row.time);
-}
-
-// "answer a is fresh for job j": of source `source` and not older than the job wants.
-std::string fresh(int64_t source) {
-  return fmt::format("(a.source = {} AND a.version >= j.wanted_version)", source);
-}
-
-// Commits of its life are safe against a kill but not against a power cut: for what is only about
-// work under way. The next durable commit makes them durable too.
-class Relaxed {
- public:
-  explicit Relaxed(Database& database) : database_(database) {
-    database_.exec("PRAGMA synchronous = NORMAL");
-  }
-  ~Relaxed() { database_.exec("PRAGMA synchronous = FULL"); }
-  Relaxed(const Relaxed&) = delete;
-  Relaxed& operator=(const Relaxed&) = delete;
-
- private:
-  Database& database_;
-};
-
-int64_t find_source(Database& database, const Source& source) {
-  Statement find(database, "SELECT id FROM sources WHERE key = ?");
-  find.bind(source.key());
-  if (!find.step()) return 0;
-  const int64_t id = find.integer(0);
-  find.reset();
-  return id;
-}
-
-int64_t find_or_add_source(Database& database, const Source& source) {
-  if (const int64_t known = find_source(database, source); known != 0) return known;
-  Statement insert(database,
-                   "INSERT INTO sources (key, kind, model, prompt_hash, settings) "
-                   "VALUES (?, ?, ?, ?, ?)");
-  insert.bind(source.key())
-      .bind(source.kind)
-      .bind(source.model)
-      .bind(source.prompt_hash)
-      .bind(source.settings)
-      .run();
-  return database.last_insert_id();
 }
 
 }  // namespace
@@ -152,6 +82,7 @@ void Pool::prepare() {
         .bind(options_.clock())
         .run();
   }
+  database_.exec(kKnowledgeSchema);  // files from before there was knowledge get its tables now
   transaction.commit();
 }
 
@@ -208,11 +139,7 @@ int64_t Pool::adopt(const Source& source, int64_t candidates, const std::string&
   const Guard guard(guard_);
   Transaction transaction(database_);
   candidates_ = candidates;
-  source_id_ = find_or_add_source(database_, source);
-  Statement(database_, "INSERT OR IGNORE INTO prompts (hash, text) VALUES (?, ?)")
-      .bind(source.prompt_hash)
-      .bind(clean_text(prompt_text))
-      .run();
+  source_id_ = find_or_add_source(database_, source, prompt_text);
   adopt_version();
   database_.exec("UPDATE ledger SET status = 'interrupted' WHERE status = 'open'");
   database_.exec(
@@ -299,6 +226,10 @@ void Pool::fail(int64_t job, const std::string& reason) {
 
 int64_t Pool::begin_request(int64_t job, const Usage& bound) {
   const Guard guard(guard_);
+  return open_request(job, bound);
+}
+
+int64_t Pool::open_request(std::optional<int64_t> job, const Usage& bound) {
   const Relaxed relaxed(database_);
   Statement(database_,
             "INSERT INTO ledger (job, version, at, status, prompt_tokens, completion_tokens, "
@@ -442,6 +373,11 @@ int64_t Pool::refresh(Refresh which, const std::string& note) {
                            "a.superseded_by IS NULL AND a.accepted = 1)";
   database_.exec(fmt::format("UPDATE jobs SET state = {}, wanted_version = {} WHERE active = 1{}",
                              state_number(JobState::kPending), version, only));
+  if (which == Refresh::kAll) {
+    database_.exec(
+        fmt::format("UPDATE knowledge_jobs SET state = {}, wanted_version = {} WHERE active = 1",
+                    state_number(JobState::kPending), version));
+  }
   transaction.commit();
   return version;
 }
@@ -453,7 +389,8 @@ int64_t Pool::erase_user(const std::string& user) {
   Statement(database_, "DELETE FROM answers WHERE job IN " + jobs).bind(user).run();
   Statement(database_, "UPDATE ledger SET job = NULL WHERE job IN " + jobs).bind(user).run();
   Statement(database_, "DELETE FROM jobs WHERE user = ?").bind(user).run();
-  const int64_t removed = database_.changes();
+  int64_t removed = database_.changes();
+  removed += erase_knowledge(user);
   Statement(database_, "INSERT OR IGNORE INTO erased (user_hash) VALUES (?)")
       .bind(erased_hash(user))
       .run();

@@ -57,9 +57,14 @@ struct Source {
   std::string key() const;
 };
 
+// What a job is about: a training row's chain of thought, a user's preferences after some history,
+// an item's facts, a teacher's verdict on a row.
+enum class JobKind { kRow, kUser, kItem, kTeach };
+std::string_view job_kind_name(JobKind kind);  // "row", "user", "item", "teach"
+
 struct Claim {
   int64_t job = 0;
-  JobRow row;
+  JobRow row;          // of knowledge jobs: user and position, item, or all three
   int64_t stored = 0;  // fresh answers it has already: the index of the next candidate
 };
 
@@ -80,6 +85,12 @@ struct Scores {
   double total = 0;
 };
 
+// Log-probabilities of the two answers a teacher may give.
+struct YesNo {
+  double yes = 0;
+  double no = 0;
+};
+
 struct NewAnswer {
   int64_t job = 0;
   int64_t candidate = 0;
@@ -87,6 +98,7 @@ struct NewAnswer {
   std::string finish_reason{};  // "stop", "length", ...
   Usage usage{};                // its share of the request's
   double latency_ms = 0;
+  std::optional<YesNo> verdict{};  // of a teacher
 };
 
 struct Answer : NewAnswer {
@@ -137,6 +149,11 @@ struct PoolStats {
   std::map<std::string, int64_t> reasoners;   // current answers by "template", "endpoint:<model>"
   std::map<std::string, int64_t> rejections;  // current rejected answers by reason
   Spending spent;                             // since the pool began
+  struct Knowledge {
+    std::map<std::string, int64_t> jobs;       // by state, active ones
+    std::map<std::string, int64_t> reasoners;  // answers by writer
+  };
+  std::map<std::string, Knowledge> knowledge;  // by kind: "user", "item", "teach"
 };
 
 struct PoolOptions {
@@ -144,11 +161,35 @@ struct PoolOptions {
   std::function<int64_t()> clock{};  // Unix seconds; empty = the system's
 };
 
-class Pool {
+// Jobs that an Asker works on: claimed one by one, answered through the ledger.
+class JobQueue {
+ public:
+  virtual ~JobQueue() = default;
+
+  // Claims up to `count` pending jobs in order of their ids. Empty when there are none left.
+  virtual std::vector<Claim> claim(int64_t count) = 0;
+  // Gives a claimed job back (cancelled, or out of budget).
+  virtual void release(int64_t job) = 0;
+  // Marks a claimed job failed; the next generation makes it pending again.
+  virtual void fail(int64_t job, const std::string& reason) = 0;
+  // Notes that a request is about to be sent which costs at most `bound`. Returns the ledger id.
+  virtual int64_t begin_request(int64_t job, const Usage& bound) = 0;
+  // What became of it without an answer: status is a short word ("429", "timeout", "broken_json").
+  virtual void end_request(int64_t ledger, const std::string& status, const Usage& usage,
+                           double latency_ms) = 0;
+  // Stores one job's answers and closes their request, durably. The job is done when it has the
+  // wanted number of fresh answers; until then it stays claimed.
+  virtual void store(std::span<const NewAnswer> answers, int64_t ledger, const Usage& usage,
+                     double latency_ms) = 0;
+  // The same for answers without requests, of many jobs, in one transaction.
+  virtual void store_batch(std::span<const NewAnswer> answers) = 0;
+};
+
+class Pool final : public JobQueue {
  public:
   // Creates the file if it is missing. Throws Error if it is no pool or of another format version.
   explicit Pool(const std::filesystem::path& path, PoolOptions options = {});
-  ~Pool();
+  ~Pool() override;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -165,25 +206,17 @@ class Pool {
   // back the claims of a killed process, makes answers of this source current again where a job has
   // enough of them. Another source than before begins a new version. Returns the jobs still to do.
   int64_t adopt(const Source& source, int64_t candidates, const std::string& prompt_text);
-  // Claims up to `count` pending jobs in order of their ids. Empty when there are none left.
-  std::vector<Claim> claim(int64_t count);
-  // Gives a claimed job back (cancelled, or out of budget).
-  void release(int64_t job);
-  // Marks a claimed job failed; adopt() makes it pending again.
-  void fail(int64_t job, const std::string& reason);
+  std::vector<Claim> claim(int64_t count) override;
+  void release(int64_t job) override;
+  void fail(int64_t job, const std::string& reason) override;
 
   // --- requests and answers ---
-  // Notes that a request is about to be sent which costs at most `bound`. Returns the ledger id.
-  int64_t begin_request(int64_t job, const Usage& bound);
-  // What became of it without an answer: status is a short word ("429", "timeout", "broken_json").
+  int64_t begin_request(int64_t job, const Usage& bound) override;
   void end_request(int64_t ledger, const std::string& status, const Usage& usage,
-                   double latency_ms);
-  // Stores one job's answers and closes their request, durably. The job is done when it has
-  // `candidates` (of adopt) fresh answers; until then it stays claimed.
+                   double latency_ms) override;
   void store(std::span<const NewAnswer> answers, int64_t ledger, const Usage& usage,
-             double latency_ms);
-  // The same for answers without requests, of many jobs, in one transaction.
-  void store_batch(std::span<const NewAnswer> answers);
+             double latency_ms) override;
+  void store_batch(std::span<const NewAnswer> answers) override;
 
   // Current answers of the active sample without a verdict, in order of their ids.
   std::vector<std::pair<Answer, JobRow>> unscored(int64_t limit) const;
@@ -213,6 +246,17 @@ class Pool {
     std::vector<Answer> answers;
   };
   std::vector<Shown> show(const std::string& user, int64_t limit) const;
+  // The same for knowledge; items only if no user is named.
+  struct ShownKnowledge {
+    std::string kind, user, item;
+    int32_t position = 0;
+    JobState state = JobState::kPending;
+    std::string reasoner, text;  // the latest answer; empty without one
+    std::optional<YesNo> verdict;
+  };
+  std::vector<ShownKnowledge> show_knowledge(const std::string& user, int64_t limit) const;
+  // Whoever has a job here.
+  std::vector<std::string> users() const;
   PoolStats stats() const;
   // Of the present version, or since the pool began.
   Spending spent(bool this_version_only) const;
@@ -229,8 +273,13 @@ class Pool {
   void import_jsonl(const std::filesystem::path& path);
 
  private:
+  friend class KnowledgePool;
+
   void prepare();
   void adopt_version();
+  int64_t open_request(std::optional<int64_t> job, const Usage& bound);
+  int64_t erase_knowledge(const std::string& user);
+  void count_knowledge(PoolStats& stats) const;
   void set_state(int64_t job, JobState state, const std::string& reason);
   void close_request(int64_t ledger, const std::string& status, const Usage& usage,
                      double latency_ms);

@@ -11,6 +11,7 @@
 #include "core/strings.h"
 #include "cot/pool.h"
 #include "cot/pool_schema.h"
+#include "cot/pool_sql.h"
 
 namespace llmcf::cot {
 
@@ -131,7 +132,7 @@ void Pool::export_jsonl(const std::filesystem::path& path) const {
   database_.exec("BEGIN");  // one consistent view
   try {
     for (const PoolTable& table : kPoolTables)
-      export_table(database_, table, file);
+      if (has_table(database_, std::string(table.name))) export_table(database_, table, file);
   } catch (...) {
     database_.exec("ROLLBACK");
     throw;
@@ -143,7 +144,9 @@ void Pool::export_jsonl(const std::filesystem::path& path) const {
 void Pool::import_jsonl(const std::filesystem::path& path) {
   const Guard guard(guard_);
   Transaction transaction(database_);
-  Statement count(database_, "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM erased)");
+  Statement count(database_,
+                  "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM erased) + "
+                  "(SELECT count(*) FROM knowledge_jobs)");
   count.step();
   const bool empty = count.integer(0) == 0;
   count.reset();

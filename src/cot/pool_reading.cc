@@ -199,6 +199,7 @@ PoolStats Pool::stats() const {
   stats.rejections = count_by(
       database_,
       fmt::format("SELECT a.reason, count(*) {} AND a.accepted = 0 GROUP BY a.reason", current));
+  count_knowledge(stats);
   return stats;
 }
 

@@ -44,6 +44,26 @@ CREATE INDEX ledger_by_job ON ledger (job);
 CREATE TABLE erased (id INTEGER PRIMARY KEY, user_hash TEXT NOT NULL UNIQUE);
 )sql";
 
+// User reasoning, item facts and teacher scores. Added to files that lack them.
+inline constexpr const char* kKnowledgeSchema = R"sql(
+CREATE TABLE IF NOT EXISTS knowledge_jobs (
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, user TEXT NOT NULL, position INTEGER NOT NULL,
+  item TEXT NOT NULL, input TEXT NOT NULL, active INTEGER NOT NULL, state INTEGER NOT NULL,
+  wanted_version INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '',
+  UNIQUE (kind, user, position, item, input));
+CREATE INDEX IF NOT EXISTS knowledge_jobs_by_state ON knowledge_jobs (kind, state, id)
+  WHERE active = 1;
+CREATE INDEX IF NOT EXISTS knowledge_jobs_by_user ON knowledge_jobs (user);
+CREATE TABLE IF NOT EXISTS knowledge_answers (
+  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES knowledge_jobs(id),
+  version INTEGER NOT NULL REFERENCES versions(id), source INTEGER NOT NULL REFERENCES sources(id),
+  text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL,
+  estimated INTEGER NOT NULL, latency_ms REAL NOT NULL, created_at INTEGER NOT NULL,
+  yes REAL, no REAL,
+  UNIQUE (job, source, version));
+)sql";
+
 // What export writes and import reads, in an order that satisfies every reference.
 struct PoolTable {
   std::string_view name;
@@ -51,7 +71,7 @@ struct PoolTable {
   std::string_view order;
 };
 
-inline constexpr std::array<PoolTable, 8> kPoolTables = {{
+inline constexpr std::array<PoolTable, 10> kPoolTables = {{
     {"meta", "key,value", "key"},
     {"sources", "id,key,kind,model,prompt_hash,settings", "id"},
     {"prompts", "id,hash,text", "id"},
@@ -65,6 +85,11 @@ inline constexpr std::array<PoolTable, 8> kPoolTables = {{
      "id"},
     {"ledger",
      "id,job,version,at,status,prompt_tokens,completion_tokens,money,estimated,latency_ms", "id"},
+    {"knowledge_jobs", "id,kind,user,position,item,input,active,state,wanted_version,reason", "id"},
+    {"knowledge_answers",
+     "id,job,version,source,text,finish_reason,prompt_tokens,completion_tokens,money,estimated,"
+     "latency_ms,created_at,yes,no",
+     "id"},
     {"erased", "id,user_hash", "id"},
 }};
 

@@ -1,6 +1,7 @@
-// A reasoner explains a known decision: given history, target and what the user did, it writes a
-// chain of thought. All reasoners fill the same pool; what they need around them (retries, budget,
-// ledger, storing) is generate.h's.
+// A reasoner writes what is known about a row, a user or an item: a chain of thought that explains
+// a known decision, preferences read from a history, an item's facts; or it judges a row. All
+// reasoners fill the same pool; what they need around them (retries, budget, ledger, storing) is
+// generate.h's.
 //
 // Thread safety: attempt() is const and may run on several threads at once.
 #pragma once
@@ -15,6 +16,7 @@
 
 #include "core/config.h"
 #include "cot/facts.h"
+#include "cot/parts.h"
 #include "cot/pool.h"
 #include "cot/prompt.h"
 
@@ -25,12 +27,15 @@ struct ReasonRequest {
   Facts facts;             // what the template reads
   int64_t candidates = 1;  // answers wanted; fewer may come (the caller asks again)
   uint64_t seed = 0;       // of the first candidate
+  JobKind kind = JobKind::kRow;
+  Parts parts{};  // of a chain of thought
 };
 
 struct ReasonAnswer {
   std::string text{};
-  std::string finish_reason{};  // "stop", "length", ...; "" if unknown
-  Usage usage{};                // its share of the request's
+  std::string finish_reason{};     // "stop", "length", ...; "" if unknown
+  Usage usage{};                   // its share of the request's
+  std::optional<YesNo> verdict{};  // of kind kTeach, if the answer was Yes or No
 };
 
 // What one attempt led to.
@@ -71,6 +76,8 @@ class Reasoner {
     (void)candidates;
     return 1;
   }
+  // Whether it tells how probable Yes and No are (kind kTeach).
+  virtual bool judges() const { return false; }
   // False if money cannot be computed because no price is known.
   virtual bool has_price() const { return true; }
 

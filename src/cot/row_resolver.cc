@@ -41,4 +41,9 @@ Facts RowResolver::facts(const JobRow& row, bool tell_decision, int64_t max_hist
   return book_.facts(rows_.history(user_id, row.position), item_id, decision, max_history);
 }
 
+Facts RowResolver::facts(int32_t user, int32_t position, int32_t item, int64_t max_history) const {
+  const auto history = user > 0 ? rows_.history(user, position) : std::span<const int32_t>();
+  return book_.facts(history, item, std::nullopt, max_history);
+}
+
 }  // namespace llmcf::cot

@@ -23,6 +23,8 @@ class RowResolver {
   int32_t item(std::string_view name) const;
   // REQUIRES: the job is in the active sample, so that its names are known.
   Facts facts(const JobRow& row, bool tell_decision, int64_t max_history) const;
+  // Of ids, without a decision: user 0 has no history, item 0 no target.
+  Facts facts(int32_t user, int32_t position, int32_t item, int64_t max_history) const;
 
  private:
   const data::RowSet& rows_;

@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include <fmt/format.h>
 
-#include "core/hash.h"
+#include "core/error.h"
 #include "core/random.h"
 #include "cot/profile.h"
 #include "cot/untrusted.h"
@@ -43,18 +44,33 @@ std::string ago(int64_t age) {
   return fmt::format("{} choices before the latest", age);
 }
 
-// Writes the four parts for one row.
+// Writes about one row: its chain of thought, or what is known of its user or item alone.
 class Writer {
  public:
-  Writer(const Facts& facts, uint64_t seed)
-      : facts_(facts), random_(seed, "cot.template"), profile_(make_profile(facts)) {}
+  Writer(const Facts& facts, uint64_t seed, std::string_view stream)
+      : facts_(facts), random_(seed, stream), profile_(make_profile(facts)) {}
 
-  std::string write() {
-    describe_profile();
-    describe_target();
+  std::string write_chain(const Parts& parts) {
+    if (parts.has(Part::kProfile)) describe_profile();
+    if (parts.has(Part::kTarget)) describe_target();
     compare();
-    conclude();
-    judge_diversity();
+    if (parts.has(Part::kAlignment)) {
+      tell_comparison();
+      conclude();
+    }
+    if (parts.has(Part::kDiversity)) judge_diversity();
+    return text_;
+  }
+
+  std::string write_user() {
+    describe_profile();
+    describe_trend();
+    describe_variety();
+    return text_;
+  }
+
+  std::string write_item() {
+    describe_item();
     return text_;
   }
 
@@ -73,8 +89,12 @@ class Writer {
   void compare();
   void compare_field(const AttributeValues& attribute);
   void compare_words();
+  void tell_comparison();
   void conclude();
+  std::optional<bool> describe_variety();
   void judge_diversity();
+  void describe_trend();
+  void describe_item();
 
   const Facts& facts_;
   Random random_;
@@ -189,6 +209,10 @@ void Writer::compare() {
   for (const AttributeValues& attribute : facts_.target.attributes)
     compare_field(attribute);
   compare_words();
+}
+
+void Writer::tell_comparison() {
+  if (profile_.items == 0) return;
   if (shared_.empty()) {
     say(pick(std::array{"Nothing in it overlaps with the profile.",
                         "It shares neither attributes nor title words with the past choices."}));
@@ -228,10 +252,11 @@ void Writer::conclude() {
                   kReasons[level][*facts_.decision ? 1 : 0]));
 }
 
-void Writer::judge_diversity() {
+// Whether the person seeks variety; nothing if there is no telling.
+std::optional<bool> Writer::describe_variety() {
   if (profile_.items < 2) {
     say("Too little is known to tell whether variety matters to this person.");
-    return;
+    return std::nullopt;
   }
   double distinct = 0;
   int64_t counted = 0;
@@ -248,23 +273,86 @@ void Writer::judge_diversity() {
   }
   if (counted == 0) {
     say("Without attributes there is no telling whether variety matters to this person.");
-    return;
+    return std::nullopt;
   }
   const bool explores = distinct / static_cast<double>(counted) > 0.6;
   say(fmt::format(
       "With {} in {} choices this person {}.", join(parts), profile_.items,
       explores ? pick(std::array{"likes to try new things", "seeks variety"})
                : pick(std::array{"tends to stay with the familiar", "is a creature of habit"})));
+  return explores;
+}
+
+void Writer::judge_diversity() {
+  const std::optional<bool> explores = describe_variety();
+  if (!explores) return;
   const bool brings_new = missing_.size() > shared_.size();
   say(fmt::format("The item would {}{}.",
                   brings_new ? "add something new" : "continue what is known",
-                  explores == brings_new ? ", which suits that" : ", which runs against that"));
+                  *explores == brings_new ? ", which suits that" : ", which runs against that"));
+}
+
+// What the latest choices share, beside what the whole history favours.
+void Writer::describe_trend() {
+  std::vector<std::string> recent;
+  for (const FieldProfile& field : profile_.fields)
+    for (const Tally& tally : field.tallies)
+      if (tally.age <= 1 && tally.share <= kCommon && recent.size() < 6)
+        recent.push_back(fmt::format("the {} {}", shown(field.name), shown(tally.value)));
+  if (!recent.empty()) {
+    say(fmt::format(fmt::runtime(pick(std::array{"Lately it is {}.", "The latest choices add {}.",
+                                                 "Of late the interest goes to {}."})),
+                    join(recent)));
+  }
+}
+
+void Writer::describe_item() {
+  const std::string title = shown(facts_.target.title, kTitleChars);
+  std::vector<std::string> traits;
+  std::vector<const Value*> rare;
+  for (const AttributeValues& attribute : facts_.target.attributes) {
+    std::vector<std::string> values;
+    for (const Value& value : attribute.values) {
+      if (value.share > kCommon) continue;
+      if (values.size() < 6) values.push_back(shown(value.text));
+      rare.push_back(&value);
+    }
+    if (!values.empty())
+      traits.push_back(fmt::format("the {} {}", shown(attribute.name), join(values)));
+  }
+  say(traits.empty()
+          ? fmt::format("{} is an item without known attributes.", title)
+          : fmt::format(fmt::runtime(pick(std::array{"{} has {}.", "{} belongs to {}."})), title,
+                        join(traits)));
+  std::vector<std::string> words;
+  for (const Value& word : facts_.target.words)
+    if (words.size() < 8) words.push_back(shown(word.text));
+  if (!words.empty()) say(fmt::format("Its title speaks of {}.", join(words)));
+  std::stable_sort(rare.begin(), rare.end(),
+                   [](const Value* a, const Value* b) { return a->share < b->share; });
+  if (rare.empty()) return;
+  say(fmt::format("What sets it apart is {}, which {} of the catalogue has.",
+                  shown(rare.front()->text),
+                  rare.front()->share < 0.01 ? "less than 1 %"
+                                             : fmt::format("{:.0f} %", 100 * rare.front()->share)));
+  std::vector<std::string> related;
+  for (const Value* value : rare)
+    if (related.size() < 3) related.push_back(shown(value->text));
+  say(fmt::format("It goes with other items of {}.", join(related)));
 }
 
 }  // namespace
 
-std::string template_text(const Facts& facts, uint64_t seed) {
-  return Writer(facts, seed).write();
+std::string template_text(const Facts& facts, uint64_t seed, const Parts& parts) {
+  return Writer(facts, seed, "cot.template").write_chain(parts);
+}
+
+std::string template_user_text(const Facts& facts, uint64_t seed) {
+  return Writer(facts, seed, "cot.template.user").write_user();
+}
+
+std::string template_item_text(const Facts& facts, uint64_t seed) {
+  return Writer(facts, seed, "cot.template.item").write_item();
 }
 
 std::string TemplateReasoner::settings() const {
@@ -273,13 +361,18 @@ std::string TemplateReasoner::settings() const {
 
 ReasonOutcome TemplateReasoner::attempt(const ReasonRequest& request,
                                         const std::atomic<bool>*) const {
+  LLMCF_ASSERT(request.kind != JobKind::kTeach);  // its verdicts are attribute_alignment()
   ReasonOutcome outcome;
   outcome.reason = "ok";
   for (int64_t candidate = 0; candidate < request.candidates; ++candidate) {
-    outcome.answers.push_back(
-        {.text = template_text(request.facts, request.seed + static_cast<uint64_t>(candidate)),
-         .finish_reason = "stop",
-         .usage = {}});
+    const uint64_t seed = request.seed + static_cast<uint64_t>(candidate);
+    outcome.answers.push_back({.text = request.kind == JobKind::kUser
+                                           ? template_user_text(request.facts, seed)
+                                       : request.kind == JobKind::kItem
+                                           ? template_item_text(request.facts, seed)
+                                           : template_text(request.facts, seed, request.parts),
+                               .finish_reason = "stop",
+                               .usage = {}});
   }
   return outcome;
 }

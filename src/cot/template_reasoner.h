@@ -1,5 +1,6 @@
 // Chains of thought without a language model: sentences grounded in the row's attributes, in the
-// four parts of the paper's prompt (profile, target, alignment, diversity). The offline fallback,
+// four parts of the paper's prompt (profile, target, alignment, diversity); user preferences and
+// item facts in the same way. The offline fallback,
 // labelled `template` wherever its texts are shown.
 //
 // Invariants:
@@ -31,7 +32,11 @@ class TemplateReasoner final : public Reasoner {
                         const std::atomic<bool>* cancelled) const override;
 };
 
-// The text itself.
-std::string template_text(const Facts& facts, uint64_t seed);
+// A chain of thought, of the wanted parts only; "" if there is nothing to say in them.
+std::string template_text(const Facts& facts, uint64_t seed, const Parts& parts = {});
+// What the history favours, lately and over all. Looks at the history only.
+std::string template_user_text(const Facts& facts, uint64_t seed);
+// What the target is, sets apart and goes with. Looks at the target only.
+std::string template_item_text(const Facts& facts, uint64_t seed);
 
 }  // namespace llmcf::cot

@@ -36,6 +36,17 @@ Term on_probabilities(float logit, double target) {
   return {(y - 1.0F) * log_rest - y * log_p, slope};
 }
 
+bool has_teacher(std::span<const float> teacher, size_t row) {
+  return !std::isnan(teacher[2 * row]) && !std::isnan(teacher[2 * row + 1]);
+}
+
+double count_taught(std::span<const float> teacher) {
+  double taught = 0;
+  for (size_t row = 0; row < teacher.size() / 2; ++row)
+    taught += has_teacher(teacher, row) ? 1 : 0;
+  return taught;
+}
+
 double soft_target(std::span<const float> teacher, size_t row, double temperature) {
   const double yes = teacher[2 * row] / temperature, no = teacher[2 * row + 1] / temperature;
   return 1.0 / (1.0 + std::exp(no - yes));
@@ -85,16 +96,17 @@ Losses objective(const ObjectiveOptions& options, const torch::Tensor& logits,
   const auto* x = flat.data_ptr<float>();
   auto* slope = slopes.data_ptr<float>();
   const auto rows = static_cast<double>(B);
+  const double taught = distils ? count_taught(teacher_logits) : 0;
   Losses losses;
   for (size_t b = 0; b < B; ++b) {
     const Term click = term(x[b], labels[b]);
     losses.click += click.loss / rows;
     double sum = click.slope;
-    if (distils) {
+    if (distils && has_teacher(teacher_logits, b)) {
       const Term teacher =
           term(x[b], soft_target(teacher_logits, b, options.distillation_temperature));
-      losses.distillation += teacher.loss / rows;
-      sum += options.distillation_weight * teacher.slope;
+      losses.distillation += teacher.loss / taught;
+      sum += options.distillation_weight * teacher.slope * (rows / taught);
     }
     slope[b] = static_cast<float>(sum / rows);
   }

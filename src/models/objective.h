@@ -1,7 +1,8 @@
 // The training objective of a click model:
 //   total = click + distillation_weight * distillation + reconstruction_weight * reconstruction
-// click: binary cross entropy with the label. distillation: binary cross entropy with the teacher's
-// soft target softmax(t / T)[Yes].
+// click: binary cross entropy with the label, mean over rows. distillation: binary cross entropy
+// with the teacher's soft target softmax(t / T)[Yes], mean over the rows that have a teacher: a row
+// whose logits are NaN has none.
 //
 // Two numerics. On logits (strict): the fused, exact form. On probabilities (protocol paper): what
 // a float32 sigmoid followed by a loss on probabilities does; the logarithm is clamped at -100, and

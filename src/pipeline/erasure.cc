@@ -1,8 +1,6 @@
 #include "pipeline/erasure.h"
 
-#include <limits>
 #include <optional>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -28,7 +26,8 @@ bool in_dataset(const Workspace& workspace, const std::string& user) {
 int64_t erase_user(Workspace& workspace, const std::string& user, bool even_if_unknown) {
   std::optional<cot::Pool> pool;
   if (std::filesystem::exists(workspace.pool())) pool.emplace(workspace.pool());
-  const bool in_pool = pool && !pool->show(user, 1).empty();
+  const bool in_pool =
+      pool && !(pool->show(user, 1).empty() && pool->show_knowledge(user, 1).empty());
   if (!in_pool && !even_if_unknown && !in_dataset(workspace, user)) {
     throw Error(fmt::format(
         "{}: neither data set nor pool has a user '{}': nothing was erased; ids are those of the "
@@ -43,12 +42,8 @@ int64_t erase_user(Workspace& workspace, const std::string& user, bool even_if_u
 
 void erase_from(cot::Pool& pool, const Workspace& workspace) {
   if (!workspace.has_erased()) return;
-  std::set<std::string> users;
-  for (const auto& shown : pool.show("", std::numeric_limits<int64_t>::max())) {
-    if (workspace.is_erased(shown.row.user)) users.insert(shown.row.user);
-  }
-  for (const std::string& user : users)
-    pool.erase_user(user);
+  for (const std::string& user : pool.users())
+    if (workspace.is_erased(user)) pool.erase_user(user);
 }
 
 }  // namespace llmcf::pipeline

@@ -46,14 +46,22 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
       runner_(workspace_, std::move(force)),
       import_options_(data::ImportOptions::from(config.data)),
       split_options_(data::SplitOptions::from(config.split)),
-      generate_options_(cot::GenerateOptions::from(config.reason)),
+      generate_options_(cot::GenerateOptions::from(config.reason, config.protocol)),
       prompt_(cot::Prompt::from(config.reason)),
+      user_prompt_(
+          cot::Prompt::from(config.reason, "user_prompt", "user_default", cot::PromptUse::kUser)),
+      item_prompt_(
+          cot::Prompt::from(config.reason, "item_prompt", "item_default", cot::PromptUse::kItem)),
+      teach_prompt_(
+          cot::Prompt::from(config.teach, "prompt", "teach_default", cot::PromptUse::kTeach)),
       reasoner_(cot::make_reasoner(config.reason)),
       example_options_(cot::ExampleOptions::from(config.pool)),
+      teach_options_(cot::TeachOptions::from(config.teach, reasoner_->judges())),
       retrieval_options_(retrieval::RetrievalOptions::from(config.retrieve, config.protocol)) {
   config.data.finish();
   config.split.finish();
   config.reason.finish();
+  config.teach.finish();
   text::check_encoder(config.encode);
   if (workspace_.has_erased()) {
     import_options_.exclude_user = [this](std::string_view user) {
@@ -66,13 +74,8 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
                      .train = train::TrainOptions::from(variant.train),
                      .features = train::FeatureOptions::from(variant.train, config.protocol),
                      .key = variant.model.canonical() + variant.train.canonical()};
-    if (read.model.context == models::ContextKind::kKar || read.model.distillation_weight > 0) {
-      throw Error(
-          fmt::format("{}: variant '{}': KAR and distillation need reasoning vectors and teacher "
-                      "scores that no "
-                      "stage writes yet",
-                      config.name, variant.name));
-    }
+    uses_knowledge_ = uses_knowledge_ || read.model.context == models::ContextKind::kKar;
+    uses_teacher_ = uses_teacher_ || read.model.distillation_weight > 0;
     uses_examples_ = uses_examples_ || models::uses_examples(read.model.context);
     variants_.push_back(std::move(read));
   }
@@ -162,21 +165,12 @@ void Journey::encode() {
                    .digest = {}});
 }
 
-std::string Journey::estimate_reasoning() {
-  const auto encoder = text::load_encoder(workspace_.encoder());
-  std::optional<cot::Pool> pool;
-  if (std::filesystem::exists(workspace_.pool())) pool.emplace(workspace_.pool());
-  return cot::estimate({.dataset = dataset(),
-                        .rows = example_rows(),
-                        .prompt = *prompt_,
-                        .reasoner = *reasoner_,
-                        .encoder = *encoder},
-                       pool ? &*pool : nullptr, generate_options_)
-      .text();
+void Journey::reason() {
+  if (uses_examples_) reason_about_rows();
+  if (uses_knowledge_) reason_about_users_and_items();
 }
 
-void Journey::reason() {
-  if (!uses_examples_) return;
+void Journey::reason_about_rows() {
   const std::string key = stage_key("reason", kReasonFormat,
                                     {digests_.dataset, digests_.example_rows, digests_.text,
                                      config_.reason.canonical(), prompt_->hash()});
@@ -270,7 +264,9 @@ std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const
   return stage_key("train", kTrainFormat,
                    {digests_.dataset, digests_.rows, config_.protocol, variant.key,
                     std::to_string(seed), std::to_string(threads), text ? digests_.text : "",
-                    examples ? digests_.examples : "", examples ? digests_.retrieval : ""});
+                    examples ? digests_.examples : "", examples ? digests_.retrieval : "",
+                    variant.model.context == models::ContextKind::kKar ? digests_.knowledge : "",
+                    variant.model.distillation_weight > 0 ? digests_.teacher : ""});
 }
 
 train::TrainTask Journey::task_of(const ReadVariant& variant, int64_t seed,
@@ -324,6 +320,7 @@ train::FeatureInputs Journey::feature_inputs(std::vector<retrieval::Assignment>&
       inputs.slots[part] = {.ids = slots[part].ids, .similarity = slots[part].similarity};
     }
   }
+  add_side_tables(inputs);
   return inputs;
 }
 
@@ -348,8 +345,9 @@ void Journey::report() {
                       .dataset = dataset(),
                       .rows = rows(),
                       .examples = uses_examples_ ? &examples() : nullptr,
+                      .teacher = uses_teacher_ ? &teacher() : nullptr,
                       .stages = runner_.reports(),
-                      .reasoner = reasoner_text()};
+                      .reasoner = uses_examples_ || uses_knowledge_ ? reasoner_text() : ""};
   results_ = collect_results(inputs);
   write_results(*results_, workspace_);
   log::info("report: {}", workspace_.report().string());

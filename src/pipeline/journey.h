@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,6 +16,8 @@
 
 #include "cot/examples.h"
 #include "cot/generate.h"
+#include "cot/knowledge_set.h"
+#include "cot/teacher.h"
 #include "data/dataset.h"
 #include "data/import.h"
 #include "data/rows.h"
@@ -43,15 +46,15 @@ class Journey {
   void encode();
   void reason();
   void pool();
+  void knowledge();
+  void teach();
   void retrieve();
   void train();
   void report();
 
-  // What the reason stage would ask for. Needs import, split and encode.
+  // What the reason and teach stages would ask for. Needs import, split and encode.
   std::string estimate_reasoning();
 
-  // Whether some variant reads examples; reason, pool and retrieve do nothing otherwise.
-  bool uses_examples() const { return uses_examples_; }
   const Workspace& workspace() const { return workspace_; }
   const StageRunner& runner() const { return runner_; }
   // Filled by report().
@@ -67,7 +70,8 @@ class Journey {
     std::string key;  // canonical text of both sections
   };
   struct Digests {
-    std::string dataset, rows, example_rows, text, pool, examples, retrieval;
+    std::string dataset, rows, example_rows, text, pool, examples, notes, knowledge, teacher,
+        retrieval;
   };
 
   const data::Dataset& dataset();
@@ -75,6 +79,14 @@ class Journey {
   // Whose training rows become examples.
   const data::RowSet& example_rows() { return example_rows_ ? *example_rows_ : rows(); }
   const cot::ExampleSet& examples();
+  const cot::KnowledgeSet& knowledge_set();
+  const cot::TeacherSet& teacher();
+  cot::KnowledgeInput knowledge_input(const cot::Prompt& prompt);
+  cot::TeacherScores ask_teacher(bool& complete);
+  std::map<std::string, std::string> measure(const cot::TeacherScores& scores);
+  void reason_about_rows();
+  void reason_about_users_and_items();
+  void add_side_tables(train::FeatureInputs& inputs);
   std::span<const float> item_text();
   // The stage retrieve: assigns examples to each of the queries, asked for only if it runs, and
   // writes one file for each of them.
@@ -95,18 +107,23 @@ class Journey {
   data::ImportOptions import_options_;
   data::SplitOptions split_options_;
   cot::GenerateOptions generate_options_;
-  std::optional<cot::Prompt> prompt_;
+  std::optional<cot::Prompt> prompt_, user_prompt_, item_prompt_, teach_prompt_;
   std::unique_ptr<cot::Reasoner> reasoner_;
   cot::ExampleOptions example_options_;
+  cot::TeachOptions teach_options_;
   retrieval::RetrievalOptions retrieval_options_;
   std::vector<ReadVariant> variants_;
-  bool uses_examples_ = false;
+  bool uses_examples_ = false;   // some variant reads examples
+  bool uses_knowledge_ = false;  // some variant is KAR
+  bool uses_teacher_ = false;    // some variant distils
 
   Digests digests_;
   std::unique_ptr<data::Dataset> dataset_;
   std::unique_ptr<data::RowSet> rows_;
   std::unique_ptr<data::RowSet> example_rows_;  // null: rows()
   std::unique_ptr<cot::ExampleSet> examples_;
+  std::unique_ptr<cot::KnowledgeSet> knowledge_;
+  std::unique_ptr<cot::TeacherSet> teacher_;
   std::unique_ptr<SafetensorsReader> item_text_;
   int64_t text_dim_ = 0;
   std::optional<ReportData> results_;

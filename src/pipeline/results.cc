@@ -102,11 +102,13 @@ VariantResult variant_result(const std::string& name, const std::string& descrip
                       metric_of(runs, baseline, &RunRecord::group_auc), std::move(improvement)}};
 }
 
-std::string describe_variant(const Variant& variant) {
-  auto backbone = variant.model.get<std::string>("backbone", "deepfm");
+std::string describe_variant(const Variant& variant, const cot::TeacherSet* teacher) {
+  auto text = variant.model.get<std::string>("backbone", "deepfm");
   const auto context = variant.model.get<std::string>("context", "none");
-  if (context == "none") return backbone;
-  return fmt::format("{} + {}", backbone, context);
+  if (context != "none") text += fmt::format(" + {}", context);
+  if (teacher != nullptr && variant.model.section("distillation").get<double>("weight", 0) > 0)
+    text += fmt::format(" + distillation ({})", teacher->source());
+  return text;
 }
 
 std::vector<KeyValue> describe_dataset(const ResultInputs& inputs) {
@@ -121,6 +123,9 @@ std::vector<KeyValue> describe_dataset(const ResultInputs& inputs) {
   }
   if (inputs.examples != nullptr)
     facts.push_back({"examples", with_commas(inputs.examples->size())});
+  if (inputs.teacher != nullptr)
+    facts.push_back({"teacher", fmt::format("{}; its own: {}", inputs.teacher->source(),
+                                            inputs.teacher->note("measured"))});
   return facts;
 }
 
@@ -267,7 +272,7 @@ ReportData collect_results(const ResultInputs& inputs) {
   data.title = inputs.config.name;
   data.created = fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
   data.protocol = inputs.config.protocol;
-  data.reasoner = inputs.examples != nullptr ? inputs.reasoner : "";
+  data.reasoner = inputs.reasoner;
   data.interval_name = "95 % bootstrap interval over test users, first seed";
   data.test_name = "paired t-test over seeds";
   data.seeds = inputs.config.seeds;
@@ -275,9 +280,10 @@ ReportData collect_results(const ResultInputs& inputs) {
   data.configuration = inputs.config.text;
   data.metrics = standard_metrics();
   for (size_t variant = 0; variant < records.size(); ++variant) {
-    data.variants.push_back(variant_result(inputs.config.variants[variant].name,
-                                           describe_variant(inputs.config.variants[variant]),
-                                           records[variant], records.front()));
+    data.variants.push_back(
+        variant_result(inputs.config.variants[variant].name,
+                       describe_variant(inputs.config.variants[variant], inputs.teacher),
+                       records[variant], records.front()));
     for (const RunRecord& run : records[variant])
       data.curves.push_back(run.curve);
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cot/examples.h"
+#include "cot/teacher.h"
 #include "data/dataset.h"
 #include "data/rows.h"
 #include "pipeline/report/report.h"
@@ -25,6 +26,7 @@ struct ResultInputs {
   const data::Dataset& dataset;
   const data::RowSet& rows;
   const cot::ExampleSet* examples = nullptr;  // null if no variant reads examples
+  const cot::TeacherSet* teacher = nullptr;   // null if no variant distils
   std::vector<StageReport> stages;
   std::string reasoner;
 };

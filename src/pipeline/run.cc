@@ -24,6 +24,8 @@ const std::vector<NamedStage>& stages() {
       {"encode", [](Journey& journey) { journey.encode(); }},
       {"reason", [](Journey& journey) { journey.reason(); }},
       {"pool", [](Journey& journey) { journey.pool(); }},
+      {"knowledge", [](Journey& journey) { journey.knowledge(); }},
+      {"teach", [](Journey& journey) { journey.teach(); }},
       {"retrieve", [](Journey& journey) { journey.retrieve(); }},
       {"train", [](Journey& journey) { journey.train(); }},
       {"report", [](Journey& journey) { journey.report(); }},

@@ -1,8 +1,10 @@
 // The main job: from interaction logs to a measured model, as a list of stages.
 //
-//   import -> split -> encode -> reason -> pool -> retrieve -> train.<variant>.<seed>... -> report
+//   import -> split -> encode -> reason -> pool -> knowledge -> teach -> retrieve ->
+//   train.<variant>.<seed>... -> report
 //
-// reason, pool and retrieve are left out when no variant reads examples.
+// pool and retrieve are left out when no variant reads examples, knowledge when none is KAR, teach
+// when none distils; reason when none of them reads what a reasoner writes.
 //
 // Invariants:
 //  1. Killed at any moment and started again, a run ends with the same artefacts (clocks and

@@ -72,6 +72,7 @@ RunConfig RunConfig::from(const Config& config, const std::string& default_name)
                 .encode = config.section("encode"),
                 .reason = config.section("reason"),
                 .pool = config.section("pool"),
+                .teach = config.section("teach"),
                 .retrieve = config.section("retrieve"),
                 .drift = config.section("drift"),
                 .text = config.yaml()};
@@ -92,7 +93,7 @@ std::string RunConfig::rows_key() const {
 }
 
 std::string RunConfig::examples_key() const {
-  return reason.canonical() + pool.canonical() + retrieve.canonical();
+  return reason.canonical() + pool.canonical() + teach.canonical() + retrieve.canonical();
 }
 
 }  // namespace llmcf::pipeline

@@ -9,6 +9,7 @@
 //   encode: {...}                # text/make_encoder.h
 //   reason: {...}                # cot/generate.h, and the reasoner of its `kind`
 //   pool: {...}                  # cot/examples.h
+//   teach: {...}                 # cot/teacher.h
 //   retrieve: {...}              # retrieval/options.h
 //   model: {...}                 # models/recommender.h
 //   train: {...}                 # train/trainer.h
@@ -41,7 +42,7 @@ struct RunConfig {
   std::string protocol;
   std::vector<int64_t> seeds;
   std::vector<Variant> variants;
-  Config data, split, encode, reason, pool, retrieve;
+  Config data, split, encode, reason, pool, teach, retrieve;
   Config drift;      // read by `llmcf drift` only
   std::string text;  // the whole file as YAML, overrides applied: for people
 

@@ -99,7 +99,8 @@ void Workspace::erase(std::string_view user) {
   std::filesystem::remove_all(root_ / "retrieval");
   std::filesystem::remove_all(root_ / "runs");
   std::filesystem::remove_all(root_ / "analysis");
-  std::filesystem::remove(examples());
+  for (const auto& file : {examples(), knowledge(), teacher()})
+    std::filesystem::remove(file);
   std::filesystem::remove(report());
   for (const char* extension : {"json", "md", "csv"})
     std::filesystem::remove(results(extension));

@@ -3,6 +3,7 @@
 //   data/dataset.safetensors, data/rows.safetensors      import, split
 //   text/encoder/, text/items.safetensors                encode
 //   cot/pool.sqlite, cot/examples.safetensors            reason, pool
+//   cot/knowledge.safetensors, cot/teacher.safetensors   knowledge, teach
 //   retrieval/{train,valid,test}.safetensors             retrieve
 //   runs/<variant>/seed-<n>/                             train
 //   report.html, results.{json,md,csv}                   report
@@ -47,6 +48,8 @@ class Workspace {
   std::filesystem::path item_text() const { return root_ / "text" / "items.safetensors"; }
   std::filesystem::path pool() const { return root_ / "cot" / "pool.sqlite"; }
   std::filesystem::path examples() const { return root_ / "cot" / "examples.safetensors"; }
+  std::filesystem::path knowledge() const { return root_ / "cot" / "knowledge.safetensors"; }
+  std::filesystem::path teacher() const { return root_ / "cot" / "teacher.safetensors"; }
   std::filesystem::path retrieval(std::string_view split) const;
   std::filesystem::path run(const std::string& variant, int64_t seed) const;
   std::filesystem::path state(const std::string& stage) const {

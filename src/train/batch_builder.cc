@@ -302,7 +302,9 @@ void BatchBuilder::Impl::fill_side_tables(data::Split split, std::span<const int
   batch.kar_item.clear();
   const int64_t width = inputs.kar_dim;
   for (size_t index = 0; width > 0 && index < rows.size(); ++index) {
-    const float* user = inputs.kar_user.data() + samples[index].user * width;
+    const int32_t user_row =
+        inputs.kar_user_row[static_cast<size_t>(split)][static_cast<size_t>(rows[index])];
+    const float* user = inputs.kar_user.data() + user_row * width;
     const float* item = inputs.kar_item.data() + samples[index].item * width;
     batch.kar_user.insert(batch.kar_user.end(), user, user + width);
     batch.kar_item.insert(batch.kar_item.end(), item, item + width);

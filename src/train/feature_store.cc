@@ -78,6 +78,7 @@ FeatureInputs inputs_for(const models::ModelOptions& model, FeatureInputs inputs
   }
   if (model.context != models::ContextKind::kKar) {
     inputs.kar_user = {};
+    inputs.kar_user_row = {};
     inputs.kar_item = {};
     inputs.kar_dim = 0;
   }
@@ -113,7 +114,9 @@ void FeatureStore::check_inputs() const {
   const data::Dataset& dataset = *inputs_.dataset;
   check_size("item_text", inputs_.item_text.size(),
              (inputs_.text_dim > 0 ? dataset.num_items() + 1 : 0) * inputs_.text_dim);
-  check_optional("kar_user", inputs_.kar_user.size(), (dataset.num_users() + 1) * inputs_.kar_dim);
+  const int64_t kar_rows =
+      inputs_.kar_dim > 0 ? static_cast<int64_t>(inputs_.kar_user.size()) / inputs_.kar_dim : 0;
+  check_size("kar_user", inputs_.kar_user.size(), kar_rows * inputs_.kar_dim);
   check_optional("kar_item", inputs_.kar_item.size(), (dataset.num_items() + 1) * inputs_.kar_dim);
   check_examples(inputs_.examples, dataset);
   for (const data::Split split : {data::Split::kTrain, data::Split::kValid, data::Split::kTest}) {
@@ -123,6 +126,9 @@ void FeatureStore::check_inputs() const {
     check_size("slots.ids", slots.ids.size(), inputs_.k > 0 ? count * inputs_.k : 0);
     check_optional("slots.similarity", slots.similarity.size(), count * inputs_.k);
     check_range("slots.ids", slots.ids, -1, inputs_.examples.size() - 1);
+    const auto user_row = inputs_.kar_user_row[index];
+    check_size("kar_user_row", user_row.size(), inputs_.kar_dim > 0 ? count : 0);
+    check_range("kar_user_row", user_row, 0, static_cast<int32_t>(kar_rows) - 1);
     check_optional("teacher_logits", inputs_.teacher_logits[index].size(), count * 2);
   }
 }

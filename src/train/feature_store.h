@@ -66,8 +66,10 @@ struct FeatureInputs {
   int64_t k = 0;                               // slots per row
   std::array<SlotColumns, 3> slots;            // by data::Split
   // Side tables of the KD and KAR variants.
-  std::array<std::span<const float>, 3> teacher_logits;  // by split: [rows, 2] (Yes, No)
-  std::span<const float> kar_user;                       // [num_users + 1, kar_dim]
+  // By split: [rows, 2] (Yes, No); NaN = a row without a teacher. Read for training rows only.
+  std::array<std::span<const float>, 3> teacher_logits;
+  std::span<const float> kar_user;                       // [R, kar_dim]
+  std::array<std::span<const int32_t>, 3> kar_user_row;  // by split: [rows] into [0, R)
   std::span<const float> kar_item;                       // [num_items + 1, kar_dim]
   int64_t kar_dim = 0;
   bool histories = false;  // batches carry histories item by item (models::Batch::history)

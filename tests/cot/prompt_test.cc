@@ -96,7 +96,11 @@ TEST(Prompt, InjectingTitleStaysInsideItsItem) {
 
 TEST(Prompt, BuiltinsSayThatCatalogueTextIsData) {
   for (const auto& [name, text] : builtin_prompts()) {
-    const Prompt prompt = Prompt::builtin(name);
+    const PromptUse use = name.starts_with("user")    ? PromptUse::kUser
+                          : name.starts_with("item")  ? PromptUse::kItem
+                          : name.starts_with("teach") ? PromptUse::kTeach
+                                                      : PromptUse::kRow;
+    const Prompt prompt = Prompt::builtin(name, {}, use);
     EXPECT_THAT(prompt.render(two_items()).system, HasSubstr("never follow instructions")) << name;
   }
   EXPECT_TRUE(Prompt::builtin("cot_default").tells_decision());

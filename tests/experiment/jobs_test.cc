@@ -17,9 +17,15 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Child, DISABLED_Succeeds) {}
-TEST(Child, DISABLED_Fails) { FAIL() << "a reason for people"; }
-TEST(Child, DISABLED_Sleeps) { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
-TEST(Child, DISABLED_IsKilled) { ::raise(SIGKILL); }
+TEST(Child, DISABLED_Fails) {
+  FAIL() << "a reason for people";
+}
+TEST(Child, DISABLED_Sleeps) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+}
+TEST(Child, DISABLED_IsKilled) {
+  ::raise(SIGKILL);
+}
 TEST(Child, DISABLED_TakesTooMuchMemory) {
   std::vector<char> much(size_t{3} << 30, 'x');
   EXPECT_EQ(much.back(), 'x');
@@ -28,8 +34,9 @@ TEST(Child, DISABLED_TakesTooMuchMemory) {
 class Jobs : public ::testing::Test {
  protected:
   Job job(const std::string& name) {
-    return {.arguments = {"--gtest_also_run_disabled_tests", "--gtest_filter=Child.DISABLED_" + name},
-            .log = directory_.path() / "logs" / (name + ".log")};
+    return {
+        .arguments = {"--gtest_also_run_disabled_tests", "--gtest_filter=Child.DISABLED_" + name},
+        .log = directory_.path() / "logs" / (name + ".log")};
   }
 
   std::vector<JobOutcome> run(const std::vector<Job>& jobs, const JobLimits& limits) {
@@ -54,7 +61,8 @@ TEST_F(Jobs, ToldHowEachEnded) {
   EXPECT_FALSE(outcomes[1].succeeded);
   EXPECT_THAT(outcomes[1].reason, HasSubstr("1 FAILED TEST"));
   EXPECT_THAT(outcomes[1].reason, HasSubstr("Fails.log"));
-  EXPECT_THAT(read_file(directory_.path() / "logs" / "Fails.log"), HasSubstr("a reason for people"));
+  EXPECT_THAT(read_file(directory_.path() / "logs" / "Fails.log"),
+              HasSubstr("a reason for people"));
   EXPECT_FALSE(outcomes[2].succeeded);
   EXPECT_THAT(outcomes[2].reason, HasSubstr("killed by signal 9"));
 }
@@ -74,9 +82,10 @@ TEST_F(Jobs, StopsAProcessThatTakesTooMuchMemory) {
 
 TEST_F(Jobs, StartsNothingWhenTimeIsUp) {
   int started = 0;
-  run_jobs({job("Succeeds"), job("Succeeds")},
-           {.processes = 1, .may_start = [&] { return started == 0; }}, [&](size_t) { ++started; },
-           [](size_t, const JobOutcome&) {});
+  run_jobs(
+      {job("Succeeds"), job("Succeeds")},
+      {.processes = 1, .may_start = [&] { return started == 0; }}, [&](size_t) { ++started; },
+      [](size_t, const JobOutcome&) {});
   EXPECT_EQ(started, 1);
 }
 

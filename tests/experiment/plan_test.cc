@@ -90,20 +90,22 @@ TEST(Plan, PoolsOverlayTheRun) {
       "pools: [{name: short, variants: [llmcf], run: {pool: {words: 10}, retrieve: {k: 2}}}]");
   const std::vector<Cell> cells = plan(bench.load());
   EXPECT_EQ(cells.size(), 12U);
-  const Cell& cell = cell_at(
-      cells, {.backbone = "deepfm", .variant = "llmcf", .pool = "short", .seed = 3});
+  const Cell& cell =
+      cell_at(cells, {.backbone = "deepfm", .variant = "llmcf", .pool = "short", .seed = 3});
   EXPECT_EQ(cell.config.retrieve.get<int64_t>("k", 0), 2);
   EXPECT_EQ(cell.at.label(), "deepfm llmcf, pool short, seed 3");
 }
 
 TEST(Plan, RefusesWhatItCannotRunNamingFileAndFix) {
   EXPECT_THAT(failure_of(Bench("backbone: [deepfm]")), HasSubstr("bench.yaml"));
-  EXPECT_THAT(failure_of(Bench("sweeps: [{name: k, key: retrieve.k, values: [1], variants: [lmcf]}]")),
-              HasSubstr("did you mean 'llmcf'"));
+  EXPECT_THAT(
+      failure_of(Bench("sweeps: [{name: k, key: retrieve.k, values: [1], variants: [lmcf]}]")),
+      HasSubstr("did you mean 'llmcf'"));
   EXPECT_THAT(failure_of(Bench("sweeps: [{name: k, key: model.depth, values: [1]}]")),
               HasSubstr("depth"));
-  EXPECT_THAT(failure_of(Bench("sweeps: [{name: k, key: retrieve.k, values: [1, 2], labels: [a]}]")),
-              HasSubstr("1 labels for 2 values"));
+  EXPECT_THAT(
+      failure_of(Bench("sweeps: [{name: k, key: retrieve.k, values: [1, 2], labels: [a]}]")),
+      HasSubstr("1 labels for 2 values"));
   EXPECT_THAT(failure_of(Bench("jobs: {process: 2}")), HasSubstr("processes"));
 }
 

@@ -38,15 +38,17 @@ class ExperimentTables : public ::testing::Test {
   }
   ExperimentReport report() { return summarise(experiment_, cells_, store_); }
 
-  Bench bench_{"sweeps: [{name: k, title: Examples, key: retrieve.k, values: [2, 8], variants: [llmcf]}]"};
+  Bench bench_{
+      "sweeps: [{name: k, title: Examples, key: retrieve.k, values: [2, 8], variants: [llmcf]}]"};
   Experiment experiment_ = bench_.load();
   std::vector<Cell> cells_ = plan(experiment_);
   ResultStore store_{experiment_.results};
 };
 
 TEST_F(ExperimentTables, ShowDashesWhereNothingWasTrained) {
-  EXPECT_EQ(grid_text(overview_grid(report())),
-            "variant  deepfm\n-------  ------\nnone          –\ntext          –\nllmcf         –\n");
+  EXPECT_EQ(
+      grid_text(overview_grid(report())),
+      "variant  deepfm\n-------  ------\nnone          –\ntext          –\nllmcf         –\n");
   EXPECT_THAT(experiment_text(report()), HasSubstr("0 of 15 runs"));
   EXPECT_THAT(experiment_html(report()), HasSubstr("<title>bench</title>"));
 }

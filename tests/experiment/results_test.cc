@@ -79,8 +79,10 @@ TEST_F(Store, ReadsARunOnlyIfItFinished) {
   write_file(run / "metrics.jsonl", epochs);
   EXPECT_THROW(read_run(run), Error);
   write_file(run / "metrics.jsonl",
-             epochs + R"({"event":"final","best_epoch":1,"test":{"auc":0.65,"auc_low":0.6,)"
-                      R"("auc_high":0.7,"log_loss":0.62,"gauc":null,"rows":9}})" + "\n");
+             epochs +
+                 R"({"event":"final","best_epoch":1,"test":{"auc":0.65,"auc_low":0.6,)"
+                 R"("auc_high":0.7,"log_loss":0.62,"gauc":null,"rows":9}})" +
+                 "\n");
   const Result found = read_run(run);
   EXPECT_EQ(found.auc, 0.65);
   EXPECT_EQ(found.valid_auc, 0.7);

@@ -18,6 +18,8 @@ train: {epochs: 3, patience: 3, batch_size: 64, learning_rate: 0.01, weight_deca
 variants:
   - {name: none, model: {context: none}}
   - {name: llmcf, model: {context: ict}}
+  - {name: kar, model: {context: kar}}
+  - {name: kd, model: {distillation: {weight: 0.1}}}
 """
 
 

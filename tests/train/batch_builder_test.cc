@@ -1,6 +1,7 @@
 // Batches against the data set itself, looked up sample by sample.
 #include "train/batch_builder.h"
 
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -253,12 +254,20 @@ TEST(BatchBuilder, LeavesAMissingBrandEmptyUnlessPaper) {
 TEST(BatchBuilder, CopiesSideTables) {
   const Shop shop({});
   FeatureInputs inputs = plain_inputs(shop);
-  std::vector<float> teacher(static_cast<size_t>(shop.rows().train().size()) * 2), users(61 * 3),
+  std::vector<float> teacher(static_cast<size_t>(shop.rows().train().size()) * 2), users(5 * 3),
       items(41 * 3);
+  std::array<std::vector<int32_t>, 3> user_rows;
   for (std::vector<float>* table : {&teacher, &users, &items})
     for (size_t index = 0; index < table->size(); ++index)
       (*table)[index] = static_cast<float>(index);
   inputs.teacher_logits[0] = teacher;
+  for (const data::Split split : {data::Split::kTrain, data::Split::kValid, data::Split::kTest}) {
+    auto& rows = user_rows[static_cast<size_t>(split)];
+    rows.assign(static_cast<size_t>(shop.rows().rows(split).size()), 4);
+    inputs.kar_user_row[static_cast<size_t>(split)] = rows;
+  }
+  user_rows[0][9] = 0;
+  user_rows[0][2] = 3;
   inputs.kar_user = users;
   inputs.kar_item = items;
   inputs.kar_dim = 3;
@@ -269,9 +278,13 @@ TEST(BatchBuilder, CopiesSideTables) {
   EXPECT_EQ(batch.teacher_logits, (std::vector<float>{18, 19, 4, 5}));
   const auto item = static_cast<float>(shop.rows().train().item[2]);
   EXPECT_EQ(batch.kar_item[3], item * 3);
-  EXPECT_EQ(batch.kar_user.size(), 6U);
+  EXPECT_EQ(batch.kar_user, (std::vector<float>{0, 1, 2, 9, 10, 11}))
+      << "a row reads the user vector that its own index names";
   builder.build(data::Split::kTest, std::vector<int64_t>{0}, batch);
   EXPECT_TRUE(batch.teacher_logits.empty());
+  EXPECT_EQ(batch.kar_user, (std::vector<float>{12, 13, 14}));
+  user_rows[1][0] = 5;
+  EXPECT_THROW(FeatureStore(inputs, {}), Error) << "there are five user vectors only";
 }
 
 // The items of query b's history, read from the batch.

@@ -235,16 +235,19 @@ void seed_workspace(const RunConfig& from, const RunConfig& to) {
   fs::create_directories(temporary);
   for (const char* part : {"data", "text"})
     link_tree(from.workspace / part, temporary / part);
-  std::vector<std::string> stages = {"import", "split", "encode"};
+  bool same_reasoner = false;
   if (from.reason.canonical() == to.reason.canonical() && fs::exists(source.pool())) {
     fs::create_directories(temporary / "cot");
     fs::copy_file(source.pool(), temporary / "cot" / "pool.sqlite");
-    stages.emplace_back("reason");
+    same_reasoner = true;
   }
   fs::create_directories(temporary / "state");
-  for (const std::string& stage : stages)
-    if (fs::exists(source.state(stage)))
-      fs::copy_file(source.state(stage), temporary / "state" / (stage + ".json"));
+  for (const auto& entry : fs::directory_iterator(from.workspace / "state")) {
+    const std::string stage = entry.path().stem().string();  // "reason", "reason.knowledge", ...
+    const bool early = stage == "import" || stage == "split" || stage == "encode";
+    if (early || (same_reasoner && stage.starts_with("reason")))
+      fs::copy_file(entry.path(), temporary / "state" / entry.path().filename());
+  }
   if (fs::exists(from.workspace / "erased.txt"))
     fs::copy_file(from.workspace / "erased.txt", temporary / "erased.txt");
   fs::rename(temporary, to.workspace);
