@@ -17,6 +17,7 @@
 //                                               // this prompt arrived, {n} = index of the choice
 //             "replies": [{"contains": "...", "text": "..."}],   // first match goes before "text"
 //             "finish_reason": "stop",
+//             "top_logprobs": [["Yes", -0.1], ...],   // of the first token, for who asks for them
 //             "usage": true,                    // false: no usage in the answer
 //             "prompt_tokens": N, "completion_tokens": N,  // default: words of messages / answer
 //             "piece_bytes": N,                 // cut a stream into pieces of N bytes

@@ -64,6 +64,12 @@ void print_stats(const PoolArguments& arguments) {
       "total {:.3f}\n",
       stats.mean.coherence, stats.mean.completeness, stats.mean.relevance, stats.mean.consistency,
       stats.mean.total);
+  for (const auto& [kind, knowledge] : stats.knowledge) {
+    for (const auto& [state, count] : knowledge.jobs)
+      fmt::print("{:<10} {:<10} {:>10}\n", kind, state, with_commas(count));
+    for (const auto& [writer, count] : knowledge.reasoners)
+      fmt::print("{:<10} by {:<7} {:>10}\n", kind, writer, with_commas(count));
+  }
   fmt::print("spent      {} requests ({} failed), {} tokens, {:.4f} money\n",
              with_commas(stats.spent.requests), with_commas(stats.spent.failed_requests),
              with_commas(stats.spent.tokens()), stats.spent.money);
@@ -81,6 +87,17 @@ void print_answer(const cot::Answer& answer) {
   fmt::print("    {}\n", answer.text);
 }
 
+void print_knowledge(const cot::Pool::ShownKnowledge& shown) {
+  std::string about = shown.kind == "item" ? "" : fmt::format(" {}", shown.user);
+  if (shown.kind != "item") about += fmt::format(" after {} items", shown.position);
+  if (!shown.item.empty()) about += fmt::format(" {}", shown.item);
+  fmt::print("{}{} ({}{}{})\n", shown.kind, about, cot::job_state_name(shown.state),
+             shown.reasoner.empty() ? "" : ", ", shown.reasoner);
+  if (shown.verdict)
+    fmt::print("  log P(Yes) {:.3f}, log P(No) {:.3f}\n", shown.verdict->yes, shown.verdict->no);
+  if (!shown.text.empty()) fmt::print("    {}\n", shown.text);
+}
+
 void print_jobs(const PoolArguments& arguments) {
   const OpenPool open(arguments);
   for (const auto& shown : open.pool.show(arguments.user, arguments.limit)) {
@@ -90,6 +107,8 @@ void print_jobs(const PoolArguments& arguments) {
     for (const auto& answer : shown.answers)
       print_answer(answer);
   }
+  for (const auto& shown : open.pool.show_knowledge(arguments.user, arguments.limit))
+    print_knowledge(shown);
 }
 
 }  // namespace
@@ -97,7 +116,7 @@ void print_jobs(const PoolArguments& arguments) {
 void add_pool(CLI::App& app) {
   auto arguments = std::make_shared<PoolArguments>();
   auto* command = app.add_subcommand(
-      "pool", "look into the pool of chains of thought, export, import or refresh it");
+      "pool", "look into the pool of what reasoners wrote, export, import or refresh it");
   command->require_subcommand(1);
 
   auto* stats = command->add_subcommand("stats", "jobs, answers, scores, tokens and money");
@@ -142,7 +161,8 @@ void add_pool(CLI::App& app) {
     OpenPool open(*arguments);
     const auto which =
         arguments->what == "all" ? cot::Pool::Refresh::kAll : cot::Pool::Refresh::kRejected;
-    std::filesystem::remove(open.workspace.state("reason"));  // first: the next run must ask
+    for (const char* stage : {"reason", "reason.knowledge", "teach"})
+      std::filesystem::remove(open.workspace.state(stage));  // first: the next run must ask
     const int64_t version = open.pool.refresh(which, arguments->note);
     fmt::print("version {} begun; `llmcf run` asks for its answers\n", version);
   });

@@ -1,6 +1,9 @@
 // Reads answers of /v1/chat/completions, whole or streamed; other keys than ours are ignored.
 #include "cot/chat_answer.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "core/strings.h"
@@ -10,6 +13,26 @@ namespace llmcf::cot {
 namespace {
 
 using Json = nlohmann::json;
+
+// choices[i].logprobs.content[0].top_logprobs
+void read_first_token(const Json& entry, std::vector<TokenOdds>& odds) {
+  const auto logprobs = entry.find("logprobs");
+  if (logprobs == entry.end() || !logprobs->is_object()) return;
+  const auto content = logprobs->find("content");
+  if (content == logprobs->end() || !content->is_array() || content->empty()) return;
+  const auto top = content->front().find("top_logprobs");
+  if (top == content->front().end() || !top->is_array()) return;
+  for (const Json& one : *top)
+    odds.push_back({.token = one.at("token"), .logprob = one.at("logprob")});
+}
+
+// "Yes" of " yes", "\u2581YES" and other spellings of one word.
+std::string word_of(std::string_view token) {
+  std::string word;
+  for (const char c : token)
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) word += c;
+  return to_lower(word);
+}
 
 // Reads the choices' member `part` ("message" or "delta"). False if the shape is wrong.
 bool read_choices(const Json& body, const char* part, std::map<int64_t, ChatChoice>& choices) {
@@ -26,6 +49,7 @@ bool read_choices(const Json& body, const char* part, std::map<int64_t, ChatChoi
         choice.has_text = true;
       }
     }
+    read_first_token(entry, choice.first_token);
     const auto finish = entry.find("finish_reason");
     if (finish != entry.end() && finish->is_string()) choice.finish_reason = *finish;
   }
@@ -92,6 +116,18 @@ std::vector<ChatChoice> ChatAnswer::take_choices() {
     if (choice.has_text) taken.push_back(std::move(choice));
   choices_.clear();
   return taken;
+}
+
+std::optional<YesNo> read_verdict(const std::vector<TokenOdds>& first_token) {
+  double yes = 0, no = 0, least = 0;
+  for (const TokenOdds& odds : first_token) {
+    const std::string word = word_of(odds.token);
+    if (word == "yes") yes += std::exp(odds.logprob);
+    if (word == "no") no += std::exp(odds.logprob);
+    least = std::min(least, odds.logprob);
+  }
+  if (yes == 0 && no == 0) return std::nullopt;
+  return YesNo{.yes = yes > 0 ? std::log(yes) : least, .no = no > 0 ? std::log(no) : least};
 }
 
 std::string without_thinking(const std::string& text) {

@@ -9,12 +9,21 @@
 #include <string_view>
 #include <vector>
 
+#include "cot/pool.h"
+
 namespace llmcf::cot {
+
+// A token the model might have begun with.
+struct TokenOdds {
+  std::string token;
+  double logprob = 0;
+};
 
 struct ChatChoice {
   std::string text;
-  std::string finish_reason;  // "" = none came
-  bool has_text = false;      // a null content is no text
+  std::string finish_reason;           // "" = none came
+  bool has_text = false;               // a null content is no text
+  std::vector<TokenOdds> first_token;  // the likeliest ones, if log-probabilities were asked for
 };
 
 struct ChatUsage {
@@ -44,6 +53,11 @@ class ChatAnswer {
   std::optional<ChatUsage> usage_;
   std::string why_;
 };
+
+// Log-probabilities of Yes and No among the likeliest first tokens: each is the sum over its
+// spellings ("Yes", " yes", ...). One that is not listed counts as the least likely listed token.
+// Nothing if neither is there.
+std::optional<YesNo> read_verdict(const std::vector<TokenOdds>& first_token);
 
 // Without the block <think>...</think> with which reasoning models begin.
 std::string without_thinking(const std::string& text);

@@ -30,19 +30,27 @@ int64_t token_bound(const RenderedPrompt& prompt) {
   return ascii / 2 + other + 64;
 }
 
-std::string request_body(const EndpointOptions& options, const ReasonRequest& request, int64_t n) {
+std::string request_body(const EndpointOptions& options, const ReasonRequest& request, int64_t n,
+                         bool stream) {
   Json body = {{"model", options.model},
                {"messages",
                 {{{"role", "system"}, {"content", request.prompt.system}},
-                 {{"role", "user"}, {"content", request.prompt.user}}}},
-               {"temperature", options.temperature},
-               {"top_p", options.top_p},
-               {options.max_tokens_name, options.max_tokens}};
+                 {{"role", "user"}, {"content", request.prompt.user}}}}};
+  if (request.kind == JobKind::kTeach) {  // the probabilities of one token, nothing drawn
+    body["temperature"] = 0;
+    body[options.max_tokens_name] = 1;
+    body["logprobs"] = true;
+    body["top_logprobs"] = options.top_logprobs;
+    return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+  body["temperature"] = options.temperature;
+  body["top_p"] = options.top_p;
+  body[options.max_tokens_name] = options.max_tokens;
   if (options.top_k > 0) body["top_k"] = options.top_k;
   if (n > 1) body["n"] = n;
   // Not every server reads more than 31 bits.
   if (options.send_seed) body["seed"] = request.seed & 0x7FFFFFFF;
-  if (options.stream) {
+  if (stream) {
     body["stream"] = true;
     body["stream_options"] = {{"include_usage", true}};
   }
@@ -112,6 +120,8 @@ EndpointOptions EndpointOptions::from(const Config& section) {
   options.max_tokens = section.get_int("max_tokens", options.max_tokens, 1, 1'000'000);
   options.max_tokens_name = section.get_choice("max_tokens_name", options.max_tokens_name,
                                                {"max_tokens", "max_completion_tokens"});
+  options.logprobs = section.get<bool>("logprobs", options.logprobs);
+  options.top_logprobs = section.get_int("top_logprobs", options.top_logprobs, 2, 100);
   for (const Config& entry : section.list("prices")) {
     options.prices.push_back({.model = entry.require<std::string>("model"),
                               .prompt = entry.get_number("prompt", 0, 0, 1e6),
@@ -133,6 +143,14 @@ EndpointReasoner::~EndpointReasoner() = default;
 std::string EndpointReasoner::settings() const {
   return fmt::format("temperature={} top_p={} top_k={} max_tokens={}", options_.temperature,
                      options_.top_p, options_.top_k, options_.max_tokens);
+}
+
+std::string EndpointReasoner::judging_settings() const {
+  return fmt::format("top_logprobs={}", options_.top_logprobs);
+}
+
+int64_t EndpointReasoner::max_tokens(const ReasonRequest& request) const {
+  return request.kind == JobKind::kTeach ? 1 : options_.max_tokens;
 }
 
 std::string EndpointReasoner::address() const {
@@ -159,7 +177,7 @@ int64_t EndpointReasoner::requests_for(int64_t candidates) const {
 Usage EndpointReasoner::bound(const ReasonRequest& request) const {
   const int64_t n = options_.send_n ? request.candidates : 1;
   return priced({.prompt_tokens = token_bound(request.prompt),
-                 .completion_tokens = options_.max_tokens * n,
+                 .completion_tokens = max_tokens(request) * n,
                  .money = 0,
                  .estimated = true});
 }
@@ -168,7 +186,7 @@ Usage EndpointReasoner::expected(const ReasonRequest& request) const {
   const int64_t prompt =
       approximate_tokens(request.prompt.system) + approximate_tokens(request.prompt.user);
   return priced({.prompt_tokens = prompt * requests_for(request.candidates),
-                 .completion_tokens = options_.max_tokens * request.candidates,
+                 .completion_tokens = max_tokens(request) * request.candidates,
                  .money = 0,
                  .estimated = true});
 }
@@ -176,10 +194,11 @@ Usage EndpointReasoner::expected(const ReasonRequest& request) const {
 ReasonOutcome EndpointReasoner::attempt(const ReasonRequest& request,
                                         const std::atomic<bool>* cancelled) const {
   const int64_t n = options_.send_n ? request.candidates : 1;
+  const bool stream = options_.stream && request.kind != JobKind::kTeach;
   const net::HttpRequest http{.method = "POST",
                               .url = net::join_url(options_.url, "chat/completions"),
                               .headers = {{"Content-Type", "application/json"}},
-                              .body = request_body(options_, request, n),
+                              .body = request_body(options_, request, n, stream),
                               .timeout = options_.timeout,
                               .token_env = options_.api_key_env,
                               .cancelled = cancelled};
@@ -189,7 +208,7 @@ ReasonOutcome EndpointReasoner::attempt(const ReasonRequest& request,
     ChatAnswer answer;
     net::HttpResponse response;
     bool whole = false;
-    if (options_.stream) {
+    if (stream) {
       net::SseParser parser([&](const net::SseEvent& event) { answer.read_event(event.data); });
       response = client_->stream(http, [&](std::string_view piece) {
         parser.feed(piece);
@@ -255,12 +274,20 @@ void EndpointReasoner::read_answer(ChatAnswer& answer, const ReasonRequest& requ
     fail_charged("no_text", request, outcome);
     return;
   }
+  if (request.kind == JobKind::kTeach && choices[0].first_token.empty()) {
+    throw Error(
+        fmt::format("{}: the answer has no log-probabilities (choices[0].logprobs.content[0]."
+                    "top_logprobs); a server without them cannot teach: set "
+                    "reason.endpoint.logprobs to false",
+                    address()));
+  }
   Usage usage;
   for (const ChatChoice& choice : choices) {
     usage.completion_tokens += approximate_tokens(choice.text);
     outcome.answers.push_back({.text = without_thinking(choice.text),
                                .finish_reason = choice.finish_reason,
-                               .usage = {}});
+                               .usage = {},
+                               .verdict = read_verdict(choice.first_token)});
   }
   if (told) {
     usage = {.prompt_tokens = told->prompt_tokens,

@@ -44,6 +44,10 @@ struct EndpointOptions {
   int64_t max_tokens = 256;
   std::string max_tokens_name = "max_tokens";  // some servers want max_completion_tokens
   bool send_seed = true;
+  // Whether the server tells log-probabilities, so that it can teach; how many tokens of each
+  // answer it lists (servers have a limit of their own, often 5 or 20).
+  bool logprobs = false;
+  int64_t top_logprobs = 5;
   // List of {model, prompt, completion}, per million tokens. Without an entry for `model` no money
   // is counted and a money budget is an error.
   std::vector<Price> prices;
@@ -59,6 +63,8 @@ class EndpointReasoner final : public Reasoner {
   std::string kind() const override { return "endpoint"; }
   std::string model() const override { return options_.model; }
   std::string settings() const override;
+  std::string judging_settings() const override;
+  bool judges() const override { return options_.logprobs; }
   std::string address() const override;
   bool is_local() const override;
   Usage bound(const ReasonRequest& request) const override;
@@ -70,6 +76,7 @@ class EndpointReasoner final : public Reasoner {
 
  private:
   Usage priced(Usage usage) const;
+  int64_t max_tokens(const ReasonRequest& request) const;
   void fail_charged(const std::string& reason, const ReasonRequest& request,
                     ReasonOutcome& outcome) const;
   void read_refusal(const net::HttpResponse& response, ReasonOutcome& outcome) const;

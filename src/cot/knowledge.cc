@@ -23,11 +23,11 @@ constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split
 const char* what_of(JobKind kind) {
   switch (kind) {
     case JobKind::kUser:
-      return "user reasoning";
+      return "texts about users";
     case JobKind::kItem:
-      return "item facts";
+      return "texts about items";
     case JobKind::kTeach:
-      return "teacher scores";
+      return "verdicts of the teacher";
     case JobKind::kRow:
       break;
   }
@@ -35,8 +35,10 @@ const char* what_of(JobKind kind) {
 }
 
 Source source_of(JobKind kind, const KnowledgeInput& input, const GenerateOptions& options) {
-  std::string settings = fmt::format("{} {} max_item_chars={}", job_kind_name(kind),
-                                     input.reasoner.settings(), options.max_item_chars);
+  std::string settings = fmt::format(
+      "{} {} max_item_chars={}", job_kind_name(kind),
+      kind == JobKind::kTeach ? input.reasoner.judging_settings() : input.reasoner.settings(),
+      options.max_item_chars);
   if (kind != JobKind::kItem) settings += fmt::format(" max_history={}", options.max_history);
   // Free answers follow the seed; nobody pays twice for another one.
   if (input.reasoner.is_template()) settings += fmt::format(" seed={}", options.seed);

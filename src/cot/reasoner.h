@@ -63,6 +63,8 @@ class Reasoner {
   bool is_template() const { return kind() == "template"; }
   // Changes whenever answers would, the prompt apart.
   virtual std::string settings() const = 0;
+  // The same for verdicts.
+  virtual std::string judging_settings() const { return settings(); }
   // Where prompts are sent, without credentials; empty if they do not leave the process.
   virtual std::string address() const { return ""; }
   // Whether the address can only be this machine. True if there is none.

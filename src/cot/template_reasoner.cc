@@ -59,6 +59,7 @@ class Writer {
       conclude();
     }
     if (parts.has(Part::kDiversity)) judge_diversity();
+    if (text_.empty()) say("There are no past choices to compare the item with.");
     return text_;
   }
 

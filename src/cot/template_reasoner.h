@@ -32,7 +32,7 @@ class TemplateReasoner final : public Reasoner {
                         const std::atomic<bool>* cancelled) const override;
 };
 
-// A chain of thought, of the wanted parts only; "" if there is nothing to say in them.
+// A chain of thought, of the wanted parts only.
 std::string template_text(const Facts& facts, uint64_t seed, const Parts& parts = {});
 // What the history favours, lately and over all. Looks at the history only.
 std::string template_user_text(const Facts& facts, uint64_t seed);

@@ -76,8 +76,8 @@ std::string Journey::estimate_reasoning() {
     add(cot::JobKind::kTeach, *teach_prompt_,
         cot::teach_jobs(dataset(), rows(), teach_options_, generate_options_.max_history));
   } else if (uses_teacher_) {
-    text +=
-        fmt::format("teacher scores\n  requests                none: {}\n", cot::kTemplateTeacher);
+    text += fmt::format("verdicts of the teacher\n  requests                none: {}\n",
+                        cot::kTemplateTeacher);
   }
   return text.empty() ? "no variant reads what a reasoner writes\n" : text;
 }
@@ -97,8 +97,8 @@ void Journey::reason_about_users_and_items() {
         generate_options_);
     const auto items = cot::generate_knowledge(cot::JobKind::kItem, knowledge_input(*item_prompt_),
                                                cot::item_jobs(dataset()), pool, generate_options_);
-    tell("user reasoning", users);
-    tell("item facts", items);
+    tell("texts about users", users);
+    tell("texts about items", items);
     complete = users.remaining == 0 && items.remaining == 0;
   };
   const auto digest = [this] {
@@ -174,7 +174,7 @@ cot::TeacherScores Journey::ask_teacher(bool& complete) {
       cot::JobKind::kTeach, knowledge_input(*teach_prompt_),
       cot::teach_jobs(dataset(), rows(), teach_options_, generate_options_.max_history), pool,
       generate_options_);
-  tell("teacher scores", report);
+  tell("verdicts of the teacher", report);
   complete = report.remaining == 0;
   return cot::pool_scores(pool, dataset(), rows(), teach_options_);
 }

@@ -107,6 +107,50 @@ TEST(Prompt, BuiltinsSayThatCatalogueTextIsData) {
   EXPECT_FALSE(Prompt::builtin("cot_without_decision").tells_decision());
 }
 
+constexpr const char* kAsks =
+    "=== system ===\nExplain:\n{{ask profile}} Person: tastes.\n{{ask target}} Thing: what it is.\n"
+    "{{ask diversity}} Variety: how much.\n=== user ===\n{{history}} {{target}} in the order "
+    "{{asks}}.\n";
+
+TEST(Prompt, AsksForTheWantedPartsOnly) {
+  const auto all = Prompt::parse(kAsks, "my.txt").render(two_items());
+  EXPECT_THAT(all.system, HasSubstr("1. Person: tastes.\n2. Thing: what it is.\n3. Variety: how"));
+  EXPECT_THAT(all.user, HasSubstr("in the order person, thing, variety."));
+  const Parts parts = Parts::from(Config::parse("parts: [diversity, profile]"));
+  const Prompt some = Prompt::parse(kAsks, "my.txt", parts);
+  EXPECT_THAT(some.render(two_items()).system, HasSubstr("1. Person: tastes.\n2. Variety: how"));
+  EXPECT_THAT(some.render(two_items()).user, HasSubstr("in the order person, variety."));
+  EXPECT_NE(some.hash(), Prompt::parse(kAsks, "my.txt").hash()) << "pools must differ";
+}
+
+TEST(Prompt, AllPartsOfTheDefaultKeepTheHashThatPoolsHold) {
+  EXPECT_EQ(Prompt::builtin("cot_default").hash(), "1a6a08d9bd1e040aa97c36135cc628f2");
+}
+
+TEST(Prompt, PartsNeedMarksAndKnownNames) {
+  const Parts parts = Parts::from(Config::parse("parts: [profile]"));
+  EXPECT_THROW(Prompt::parse(kGood, "my.txt", parts), InputError);
+  EXPECT_THROW(Parts::from(Config::parse("parts: []")), InputError);
+  try {
+    Parts::from(Config::parse("parts: [profil]"));
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("did you mean 'profile'"));
+  }
+}
+
+TEST(Prompt, EachUseHasItsSlots) {
+  const std::string user = "=== system ===\nX\n=== user ===\n{{history}}\n";
+  const std::string item = "=== system ===\nX\n=== user ===\n{{target}}\n";
+  EXPECT_NO_THROW(Prompt::parse(user, "u.txt", {}, PromptUse::kUser));
+  EXPECT_THROW(Prompt::parse(item, "u.txt", {}, PromptUse::kUser), InputError);
+  EXPECT_NO_THROW(Prompt::parse(item, "i.txt", {}, PromptUse::kItem));
+  EXPECT_THROW(Prompt::parse(user + item.substr(item.find("{{")), "i.txt", {}, PromptUse::kItem),
+               InputError);
+  EXPECT_THROW(Prompt::parse(kGood, "t.txt", {}, PromptUse::kTeach), InputError)
+      << "a teacher that is told the decision teaches the label";
+}
+
 TEST(Prompt, UnknownBuiltinNamesTheKnownOnes) {
   try {
     Prompt::builtin("cot_defualt");

@@ -104,6 +104,45 @@ TEST(Template, GivesAsManyCandidatesAsWanted) {
   EXPECT_EQ(outcome.answers[2].text, template_text(request.facts, 7));
 }
 
+Parts parts_of(const char* yaml) {
+  return Parts::from(Config::parse(yaml));
+}
+
+TEST(Template, WritesTheWantedPartsOnly) {
+  const std::string profile = template_text(shampoo_buyer(), 1, parts_of("parts: [profile]"));
+  EXPECT_THAT(profile, HasSubstr("Acme"));
+  EXPECT_THAT(profile, Not(HasSubstr("Argan Conditioner")));
+  const std::string target = template_text(shampoo_buyer(), 1, parts_of("parts: [target]"));
+  EXPECT_THAT(target, HasSubstr("Argan Conditioner"));
+  EXPECT_THAT(target, Not(HasSubstr("Argan Mild Shampoo")));
+  const std::string alignment = template_text(shampoo_buyer(), 1, parts_of("parts: [alignment]"));
+  EXPECT_THAT(alignment, HasSubstr("The alignment is"));
+  EXPECT_THAT(alignment, Not(HasSubstr("in 3 choices this person")));
+  EXPECT_THAT(template_text(shampoo_buyer(), 1, parts_of("parts: [diversity]")),
+              HasSubstr("in 3 choices this person"));
+  Facts stranger_to_all = shampoo_buyer();
+  stranger_to_all.history.clear();
+  EXPECT_EQ(template_text(stranger_to_all, 1, parts_of("parts: [alignment]")),
+            "There are no past choices to compare the item with.");
+}
+
+TEST(Template, UserTextSeesTheHistoryAndItemTextTheTarget) {
+  const Facts facts = shampoo_buyer();
+  const std::string user = template_user_text(facts, 3), item = template_item_text(facts, 3);
+  EXPECT_THAT(user, HasSubstr("Acme"));
+  EXPECT_THAT(user, HasSubstr("Shampoos"));
+  EXPECT_THAT(user, Not(HasSubstr("Conditioner")));
+  EXPECT_THAT(item, HasSubstr("Argan Conditioner"));
+  EXPECT_THAT(item, HasSubstr("Conditioners"));
+  EXPECT_THAT(item, Not(HasSubstr("Lipco")));
+  Facts other = facts;
+  other.target = stranger().target;
+  EXPECT_EQ(template_user_text(other, 3), user);
+  other.history.clear();
+  other.target = facts.target;
+  EXPECT_EQ(template_item_text(other, 3), item);
+}
+
 TEST(Alignment, RanksTheFamiliarAboveTheStrange) {
   const double near = attribute_alignment(shampoo_buyer());
   const double far = attribute_alignment(stranger());

@@ -61,8 +61,47 @@ def check_contexts(llmcf, root):
         expect(f"{context} " in said and "report.html" in said, f"context {context} trains: {said}")
 
 
+def check_paper(llmcf, root):
+    said = llmcf("run", "run.yaml", "--workspace", "paper", "--set", "protocol=paper", "--set", "train.epochs=1",
+                 "--set", "teach={share: 0.5, double_softmax: true}", "--set",
+                 "variants=[{name: both, model: {context: kar, distillation: {weight: 0.1}}}]")
+    expect("report.html" in said, f"KAR and distillation together: {said}")
+    users = [line for line in said.splitlines() if "texts about users: 400 jobs" in line]
+    expect(users, f"protocol paper writes one text per user: {said}")
+
+
+def check_teacher(llmcf, root):
+    """A language model teaches: its answers are paid for once, and a run that is stale asks nothing again."""
+    (root / "script.json").write_text(json.dumps(
+        {"chat": {"text": "Yes", "top_logprobs": [["Yes", -0.2], ["No", -1.8]]}}))
+    server = subprocess.Popen([sys.executable, str(pathlib.Path(__file__).parent.parent / "net" / "scripted_server.py"),
+                               "--script", str(root / "script.json"), "--log", str(root / "server.jsonl")],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        port = server.stdout.readline().strip()
+        reason = f"{{kind: endpoint, endpoint: {{url: 'http://127.0.0.1:{port}/v1', model: tiny, logprobs: true}}}}"
+        arguments = ["run.yaml", "--workspace", "taught", "--set", f"reason={reason}", "--set", "teach={share: 0.02}",
+                     "--set", "train.epochs=1", "--set",
+                     "variants=[{name: kd, model: {distillation: {weight: 0.1}}}]"]
+        said = llmcf("run", *arguments, "--dry-run")
+        expect("verdicts of the teacher" in said and "(this machine)" in said, f"verdicts are estimated: {said}")
+        expect(not (root / "server.jsonl").read_text(), "a dry run asks nothing")
+        said = llmcf("run", *arguments)
+        expect("teacher (endpoint:tiny): train rows" in said, f"the teacher is named: {said}")
+        asked = len((root / "server.jsonl").read_text().splitlines())
+        expect(asked > 20, f"the share is asked about: {asked} lines")
+        llmcf("run", *arguments, "--force", "teach")
+        expect(len((root / "server.jsonl").read_text().splitlines()) == asked, "nothing is asked twice")
+    finally:
+        server.stdin.close()
+        server.wait()
+
+
 def check_pool(llmcf, root):
-    expect("template" in llmcf("pool", "stats", "run.yaml"), "stats name the reasoner")
+    said = llmcf("pool", "stats", "run.yaml")
+    expect("template" in said, "stats name the reasoner")
+    expect(all(any(line.split()[:2] == [kind, "done"] for line in said.splitlines()) for kind in ("user", "item")),
+           f"stats count texts about users and items: {said}")
     expect("answer" in llmcf("pool", "show", "run.yaml", "--limit", "2"), "show prints answers")
     llmcf("pool", "export", "run.yaml", "--out", "pool.jsonl")
     lines = (root / "pool.jsonl").read_text().splitlines()
@@ -121,6 +160,7 @@ def check_erase(llmcf, root):
     llmcf("pool", "export", "run.yaml", "--out", "before.jsonl")
     (workspace / "cot" / "left.safetensors.tmp.1").write_text(f"{user} in the debris of a killed process")
     llmcf("erase", "run.yaml", "--user", user)
+    expect(not list((workspace / "cot").glob("*.safetensors")), "derived files are gone")
     expect(files_with(workspace, user) == [], f"traces after erase: {files_with(workspace, user)}")
     llmcf("run", "run.yaml")
     expect(files_with(workspace, user) == [], f"traces after the next run: {files_with(workspace, user)}")
@@ -136,15 +176,21 @@ def main():
         small_run.make(llmcf.path, root)
         check_errors(llmcf, root)
         said = llmcf("run", "run.yaml", "--dry-run")
+        expect("texts about users" in said and "template alignment score" in said, f"every kind is estimated: {said}")
         expect("without answers" in said and not (root / "workspace" / "cot").exists(), f"a dry run asks nothing: {said}")
         said = llmcf("run", "run.yaml")
         expect("llmcf" in said and "report.html" in said, f"the table and the report's path: {said}")
+        expect("teacher (template alignment score): train rows" in said, f"the teacher is named and measured: {said}")
+        expect("distillation (template alignment score)" in (root / "workspace" / "results.json").read_text(),
+               "the result names the teacher")
         said = llmcf("run", "run.yaml")
         expect(said.count("unchanged, skipped") == 13 and "started" not in said, f"nothing is stale: {said}")
         check_pool(llmcf, root)
         check_pool_section(llmcf, root)
         check_analyse(llmcf, root)
         check_contexts(llmcf, root)
+        check_paper(llmcf, root)
+        check_teacher(llmcf, root)
         llmcf("run", "run.yaml")
         check_doctor(llmcf, root)
         check_erase(llmcf, root)
