@@ -17,9 +17,6 @@ namespace llmcf::cot {
 
 namespace {
 
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
-
 const char* what_of(JobKind kind) {
   switch (kind) {
     case JobKind::kUser:
@@ -108,7 +105,7 @@ std::string shown_hash(const data::Dataset& dataset, std::span<const int32_t> hi
 std::vector<KnowledgeJob> user_jobs(const data::Dataset& dataset, const data::RowSet& rows,
                                     const UserPrefixes& prefixes, int64_t max_history) {
   std::vector<std::pair<int32_t, int32_t>> needed;  // (user, prefix)
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     const data::Rows& part = rows.rows(split);
     for (size_t row = 0; row < part.user.size(); ++row) {
       const int32_t prefix = prefixes.of(part.user[row], part.position[row]);

@@ -13,8 +13,6 @@ namespace {
 
 using Guard = std::lock_guard<std::mutex>;
 
-constexpr const char* kWriter =
-    "CASE WHEN s.kind = s.model THEN s.kind ELSE s.kind || ':' || s.model END";
 constexpr const char* kJobsTable = "knowledge_jobs";
 
 std::optional<YesNo> read_verdict(const Statement& statement, int column) {
@@ -205,24 +203,15 @@ void KnowledgePool::insert(std::span<const NewAnswer> answers) {
   const int64_t version = pool_.version_unlocked();
   const int64_t now = pool_.options_.clock();
   Statement statement(pool_.database_,
-                      "INSERT INTO knowledge_answers (job, version, source, text, finish_reason, "
-                      "prompt_tokens, completion_tokens, money, estimated, latency_ms, created_at, "
-                      "yes, no) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                      fmt::format("INSERT INTO knowledge_answers (job, yes, no, {}) VALUES (?, ?, "
+                                  "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                  kWritingColumns));
   for (const NewAnswer& answer : answers) {
     statement.bind(answer.job)
-        .bind(version)
-        .bind(source_id_)
-        .bind(clean_text(answer.text))
-        .bind(clean_text(answer.finish_reason))
-        .bind(answer.usage.prompt_tokens)
-        .bind(answer.usage.completion_tokens)
-        .bind(answer.usage.money)
-        .bind(answer.usage.estimated ? 1 : 0)
-        .bind(answer.latency_ms)
-        .bind(now)
         .bind(answer.verdict ? std::optional(answer.verdict->yes) : std::nullopt)
-        .bind(answer.verdict ? std::optional(answer.verdict->no) : std::nullopt)
-        .run();
+        .bind(answer.verdict ? std::optional(answer.verdict->no) : std::nullopt);
+    bind_writing(statement, answer, version, source_id_, now);
+    statement.run();
     set_state(answer.job, JobState::kDone, "");
   }
 }
@@ -237,7 +226,7 @@ std::vector<KnowledgeText> KnowledgePool::current() const {
                              "JOIN sources s ON s.id = a.source WHERE j.active = 1 AND j.kind = ? "
                              "AND a.source = CAST((SELECT value FROM meta WHERE key = ?) AS "
                              "INTEGER) ORDER BY j.id, a.version DESC",
-                             kWriter));
+                             kReasoner));
   find.bind(kind_).bind(meta_key());
   int64_t last = 0;
   while (find.step()) {
@@ -291,7 +280,7 @@ void Pool::count_knowledge(PoolStats& stats) const {
                     fmt::format("SELECT j.kind, {} AS writer, count(*) FROM knowledge_answers a "
                                 "JOIN knowledge_jobs j ON j.id = a.job JOIN sources s ON s.id = "
                                 "a.source WHERE j.active = 1 GROUP BY j.kind, writer",
-                                kWriter));
+                                kReasoner));
   while (answers.step())
     stats.knowledge[answers.text(0)].reasoners[answers.text(1)] = answers.integer(2);
 }
@@ -308,7 +297,7 @@ std::vector<Pool::ShownKnowledge> Pool::show_knowledge(const std::string& user,
                                "a.id = (SELECT max(id) FROM knowledge_answers b WHERE b.job = "
                                "j.id) LEFT JOIN sources s ON s.id = a.source WHERE j.kind = ?1 AND "
                                "(?2 = '' OR j.user = ?2) ORDER BY j.id LIMIT ?3",
-                               kWriter));
+                               kReasoner));
     find.bind(job_kind_name(kind)).bind(user).bind(limit);
     while (find.step()) {
       shown.push_back({.kind = find.text(0),

@@ -17,9 +17,6 @@ namespace {
 
 constexpr const char* kFormat = "llmcf.knowledge/1";
 constexpr size_t kEncodeBatch = 4096;
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
-
 std::string row_tensor(data::Split split) {
   return fmt::format("user_row.{}", data::split_name(split));
 }
@@ -124,9 +121,9 @@ KnowledgeCounts write_knowledge(Pool& pool, const data::Dataset& dataset, const 
   writer.set_metadata("encoder", encoder.fingerprint());
   writer.set_metadata("reasoners", writers(users, items));
   std::vector<std::vector<int32_t>> user_rows;
-  for (const data::Split split : kSplits)
+  for (const data::Split split : data::kAllSplits)
     user_rows.push_back(rows_of(rows.rows(split), prefixes, table, counts));
-  for (const data::Split split : kSplits)
+  for (const data::Split split : data::kAllSplits)
     writer.add(row_tensor(split), user_rows[static_cast<size_t>(split)]);
   const auto user_vectors = encode_rows(table.texts(), encoder);
   const auto item_vectors = encode_rows(item_texts, encoder);

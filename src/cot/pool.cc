@@ -284,24 +284,13 @@ void Pool::store_batch(std::span<const NewAnswer> answers) {
 void Pool::insert_answers(std::span<const NewAnswer> answers) {
   const int64_t version = version_unlocked();
   const int64_t now = options_.clock();
-  Statement insert(database_,
-                   "INSERT INTO answers (job, candidate, version, source, text, finish_reason, "
-                   "prompt_tokens, completion_tokens, money, estimated, latency_ms, created_at) "
-                   "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  Statement insert(database_, fmt::format("INSERT INTO answers (job, candidate, {}) VALUES (?, ?, "
+                                          "?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                          kWritingColumns));
   for (const NewAnswer& answer : answers) {
-    insert.bind(answer.job)
-        .bind(answer.candidate)
-        .bind(version)
-        .bind(source_id_)
-        .bind(clean_text(answer.text))
-        .bind(clean_text(answer.finish_reason))
-        .bind(answer.usage.prompt_tokens)
-        .bind(answer.usage.completion_tokens)
-        .bind(answer.usage.money)
-        .bind(answer.usage.estimated ? 1 : 0)
-        .bind(answer.latency_ms)
-        .bind(now)
-        .run();
+    insert.bind(answer.job).bind(answer.candidate);
+    bind_writing(insert, answer, version, source_id_, now);
+    insert.run();
   }
   for (size_t index = 0; index < answers.size(); ++index)
     if (index == 0 || answers[index].job != answers[index - 1].job) settle(answers[index].job);

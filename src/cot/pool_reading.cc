@@ -5,6 +5,7 @@
 
 #include "core/hash.h"
 #include "cot/pool.h"
+#include "cot/pool_sql.h"
 
 namespace llmcf::cot {
 
@@ -19,8 +20,6 @@ constexpr const char* kAnswerColumns =
     "a.completeness, a.relevance, a.consistency, a.score, a.accepted, a.reason, a.superseded_by, "
     "s.kind, s.model, s.prompt_hash, s.settings";
 constexpr int kAnswerColumnCount = 24;
-constexpr const char* kReasoner =
-    "CASE WHEN s.kind = s.model THEN s.kind ELSE s.kind || ':' || s.model END";
 
 JobRow read_row(const Statement& statement, int first) {
   return {.user = statement.text(first),

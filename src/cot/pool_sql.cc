@@ -47,6 +47,20 @@ std::string fresh(int64_t source) {
   return fmt::format("(a.source = {} AND a.version >= j.wanted_version)", source);
 }
 
+void bind_writing(Statement& statement, const NewAnswer& answer, int64_t version, int64_t source,
+                  int64_t now) {
+  statement.bind(version)
+      .bind(source)
+      .bind(clean_text(answer.text))
+      .bind(clean_text(answer.finish_reason))
+      .bind(answer.usage.prompt_tokens)
+      .bind(answer.usage.completion_tokens)
+      .bind(answer.usage.money)
+      .bind(answer.usage.estimated ? 1 : 0)
+      .bind(answer.latency_ms)
+      .bind(now);
+}
+
 int64_t find_source(Database& database, const Source& source) {
   Statement find(database, "SELECT id FROM sources WHERE key = ?");
   find.bind(source.key());

@@ -21,6 +21,17 @@ std::string clean_text(std::string text);
 // "answer a is fresh for job j": of source `source` and not older than the job wants.
 std::string fresh(int64_t source);
 
+// Who wrote the answers of source s: "template", "endpoint:<model>".
+inline constexpr const char* kReasoner =
+    "CASE WHEN s.kind = s.model THEN s.kind ELSE s.kind || ':' || s.model END";
+
+// Columns and values of an answer that say who wrote it when, and what it cost.
+inline constexpr const char* kWritingColumns =
+    "version, source, text, finish_reason, prompt_tokens, completion_tokens, money, estimated, "
+    "latency_ms, created_at";
+void bind_writing(Statement& statement, const NewAnswer& answer, int64_t version, int64_t source,
+                  int64_t now);
+
 int64_t find_source(Database& database, const Source& source);  // 0 = unknown
 // Also keeps the prompt's text.
 int64_t find_or_add_source(Database& database, const Source& source,

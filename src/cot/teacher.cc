@@ -18,8 +18,6 @@ namespace llmcf::cot {
 namespace {
 
 constexpr const char* kFormat = "llmcf.teacher/1";
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
 std::string tensor_name(data::Split split) {
@@ -114,7 +112,7 @@ TeachOptions TeachOptions::from(const Config& teach, bool asks) {
 std::vector<KnowledgeJob> teach_jobs(const data::Dataset& dataset, const data::RowSet& rows,
                                      const TeachOptions& options, int64_t max_history) {
   std::vector<KnowledgeJob> jobs;
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     const data::Rows& part = rows.rows(split);
     const auto taught = taught_rows(dataset, part, share_of(split, options), options.seed);
     for (size_t row = 0; row < taught.size(); ++row) {
@@ -134,7 +132,7 @@ TeacherScores template_scores(const data::Dataset& dataset, const data::RowSet& 
   const RowResolver resolver(dataset, rows);
   TeacherScores scores{.source = kTemplateTeacher, .logits = {}};
   Calibration fit;
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     const data::Rows& part = rows.rows(split);
     const auto fits =
         alignments(dataset, part, resolver, share_of(split, options), options, max_history);
@@ -171,7 +169,7 @@ TeacherScores pool_scores(Pool& pool, const data::Dataset& dataset, const data::
     throw Error(fmt::format("{}: the teacher has scored no row; see `llmcf pool show`",
                             pool.path().string()));
   }
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     const data::Rows& part = rows.rows(split);
     std::vector<float>& logits = scores.logits[static_cast<size_t>(split)];
     for (size_t row = 0; row < part.user.size(); ++row) {
@@ -193,7 +191,7 @@ void save_teacher(const TeacherScores& scores, const std::map<std::string, std::
   writer.set_metadata("source", scores.source);
   for (const auto& [key, value] : notes)
     writer.set_metadata(key, value);
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     const std::vector<float>& logits = scores.logits[static_cast<size_t>(split)];
     writer.add<float>(tensor_name(split), {static_cast<int64_t>(logits.size() / 2), 2}, logits);
   }

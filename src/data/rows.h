@@ -12,6 +12,7 @@
 //     been seen in the log by then. They are the same wherever the cuts are.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -67,6 +68,7 @@ struct Rows {
 };
 
 enum class Split { kTrain = 0, kValid = 1, kTest = 2 };
+inline constexpr std::array<Split, 3> kAllSplits = {Split::kTrain, Split::kValid, Split::kTest};
 std::string_view split_name(Split split);  // "train", "valid", "test"
 
 class RowSet {

@@ -40,7 +40,7 @@ class DriftStudy : private Journey {
                        "llmcf drift needs pools whose past does not depend on later answers; use "
                        "pool.min_score");
     }
-    if (uses_examples() && !retrieval_options_.time_safe) {
+    if (uses_examples_ && !retrieval_options_.time_safe) {
       config.retrieve.fail("time_safe", "llmcf drift needs time-safe retrieval (protocol: strict)");
     }
   }
@@ -59,7 +59,7 @@ class DriftStudy : private Journey {
   }
 
  private:
-  bool has_refreshed() const { return uses_examples() && options_.refreshed; }
+  bool has_refreshed() const { return uses_examples_ && options_.refreshed; }
   std::filesystem::path example_rows_file() const {
     return workspace().root() / "data" / "example_rows.safetensors";
   }
@@ -99,7 +99,7 @@ class DriftStudy : private Journey {
   }
 
   void retrieve_arms() {
-    if (!uses_examples()) return;
+    if (!uses_examples_) return;
     const std::string key =
         stage_key("retrieve", kRetrieveFormat,
                   {"drift", digests_.rows, digests_.text, digests_.examples, config_.protocol,
@@ -198,7 +198,7 @@ class DriftStudy : private Journey {
       data.windows.push_back(describe_window(rows(), window_rows_[window], windows_.bounds[window],
                                              windows_.bounds[window + 1]));
     }
-    if (uses_examples()) {
+    if (uses_examples_) {
       data.arms.push_back(measure_arm(
           kFrozen, "the pool as it was before the first window, " + date_text(windows_.begin()),
           workspace().retrieval("test")));
@@ -222,7 +222,7 @@ class DriftStudy : private Journey {
     data.title = config_.name;
     data.created = fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
     data.protocol = config_.protocol;
-    data.reasoner = uses_examples() ? reasoner_text() : "";
+    data.reasoner = uses_examples_ ? reasoner_text() : "";
     data.seeds = config_.seeds;
     data.configuration = config_.text;
     data.dataset = {{"name", dataset().name()},

@@ -22,9 +22,6 @@ constexpr int kNotesFormat = 1;
 constexpr int kKnowledgeFormat = 1;
 constexpr int kTeachFormat = 1;
 
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
-
 void tell(const char* what, const cot::KnowledgeReport& report) {
   log::info("{}: {} jobs, {} answered now, {} failed, {} remaining", what, report.jobs,
             report.answered, report.failed, report.remaining);
@@ -183,7 +180,7 @@ cot::TeacherScores Journey::ask_teacher(bool& complete) {
 std::map<std::string, std::string> Journey::measure(const cot::TeacherScores& scores) {
   std::map<std::string, std::string> notes;
   std::string& told = notes["measured"];
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     const std::vector<float>& logits = scores.logits[static_cast<size_t>(split)];
     std::vector<float> margins, labels;
     for (size_t row = 0; row < logits.size() / 2; ++row) {
@@ -211,7 +208,7 @@ void Journey::add_side_tables(train::FeatureInputs& inputs) {
     inputs.kar_user = knowledge_set().user_vectors();
     inputs.kar_item = knowledge_set().item_vectors();
     inputs.kar_dim = knowledge_set().width();
-    for (const data::Split split : kSplits)
+    for (const data::Split split : data::kAllSplits)
       inputs.kar_user_row[static_cast<size_t>(split)] = knowledge_set().user_row(split);
   }
   // Only training reads a teacher.

@@ -11,6 +11,7 @@
 #include "core/progress.h"
 #include "cot/endpoint_reasoner.h"
 #include "cot/generate.h"
+#include "cot/knowledge.h"
 #include "cot/row_resolver.h"
 #include "fake_encoder.h"
 #include "scripted_server.h"
@@ -52,6 +53,12 @@ class KillTest : public ::testing::Test {
     options.retry.max_delay = net::Milliseconds(10);
     Pool pool(shop_.path("pool.sqlite"));
     const EndpointReasoner reasoner(endpoint);
+    if (about_users_) {
+      const UserPrefixes prefixes(shop_.dataset(), shop_.rows(), false);
+      generate_knowledge(JobKind::kUser, {shop_.dataset(), shop_.rows(), user_prompt_, reasoner},
+                         user_jobs(shop_.dataset(), shop_.rows(), prefixes, 20), pool, options);
+      return;
+    }
     generate({.dataset = shop_.dataset(),
               .rows = shop_.rows(),
               .prompt = prompt_,
@@ -94,6 +101,11 @@ class KillTest : public ::testing::Test {
     if (!std::filesystem::exists(shop_.path("pool.sqlite"))) return prompts;
     const Pool pool(shop_.path("pool.sqlite"));
     const RowResolver resolver(shop_.dataset(), shop_.rows());
+    for (const auto& job : pool.show_knowledge("", 1'000'000)) {
+      if (job.state != JobState::kDone) continue;
+      const Facts facts = resolver.facts(resolver.user(job.user), job.position, 0, 20);
+      prompts.push_back(user_prompt_.render(facts).user);
+    }
     for (const Pool::Shown& job : pool.show("", 1'000'000))
       if (job.state == JobState::kDone)
         prompts.push_back(prompt_.render(resolver.facts(job.row, true, 20)).user);
@@ -106,26 +118,41 @@ class KillTest : public ::testing::Test {
     return counts;
   }
 
+  // Runs, kills and starts again until a run ends by itself. Returns the number of kills, and how
+  // often each prompt had been asked when its answers were stored.
+  int kill_until_done(std::map<std::string, int>& asked_when_stored) const {
+    Random random(2023, "kill_test");
+    int kills = 0;
+    for (int round = 0; round < 200; ++round) {
+      const auto after =
+          std::chrono::milliseconds(kills >= 8 ? 60'000 : 60 + static_cast<int>(random.below(300)));
+      if (run_and_kill(after)) break;
+      ++kills;
+      const auto counts = requests_by_prompt();
+      for (const std::string& prompt : stored_prompts())
+        asked_when_stored.emplace(prompt, counts.at(prompt));
+    }
+    return kills;
+  }
+  int64_t answered() const {
+    int64_t count = 0;
+    for (const auto& entry : server_->log())
+      count += entry["event"] == "answered" ? 1 : 0;
+    return count;
+  }
+
   static constexpr int64_t kCandidates = 2;
+  bool about_users_ = false;
   Shop shop_;
   Prompt prompt_ = Prompt::builtin("cot_default");
+  Prompt user_prompt_ = Prompt::builtin("user_default", {}, PromptUse::kUser);
   FakeEncoder encoder_;
   std::unique_ptr<testing::ScriptedServer> server_;
 };
 
 TEST_F(KillTest, LosesNoAnswerAndAsksForNoneTwice) {
   std::map<std::string, int> asked_when_stored;
-  Random random(2023, "kill_test");
-  int kills = 0;
-  for (int round = 0; round < 200; ++round) {
-    const auto after =
-        std::chrono::milliseconds(kills >= 8 ? 60'000 : 60 + static_cast<int>(random.below(300)));
-    if (run_and_kill(after)) break;
-    ++kills;
-    const auto counts = requests_by_prompt();
-    for (const std::string& prompt : stored_prompts())
-      asked_when_stored.emplace(prompt, counts.at(prompt));
-  }
+  const int kills = kill_until_done(asked_when_stored);
   EXPECT_GE(kills, 3) << "the run was over too soon to be killed";
   EXPECT_GT(asked_when_stored.size(), 0U) << "nothing had been stored before any kill";
 
@@ -145,10 +172,21 @@ TEST_F(KillTest, LosesNoAnswerAndAsksForNoneTwice) {
     arrived += request["action"] == "drop" ? 0 : 1;
   EXPECT_GE(stats.spent.requests, arrived);
   // One usual answer per job, and not more than one more for every kill and worker.
-  int64_t answered = 0;
-  for (const auto& entry : server_->log())
-    answered += entry["event"] == "answered" ? 1 : 0;
-  EXPECT_LE(answered, shop_.rows().train().size() + 3 * kills);
+  EXPECT_LE(answered(), shop_.rows().train().size() + 3 * kills);
+}
+
+TEST_F(KillTest, LosesNoTextAboutAUserAndAsksForNoneTwice) {
+  about_users_ = true;
+  std::map<std::string, int> asked_when_stored;
+  const int kills = kill_until_done(asked_when_stored);
+  EXPECT_GE(kills, 1) << "the run was over too soon to be killed";
+  EXPECT_GT(asked_when_stored.size(), 0U);
+  const auto counts = requests_by_prompt();
+  for (const auto& [prompt, count] : asked_when_stored)
+    EXPECT_EQ(counts.at(prompt), count) << "asked again although it was stored: " << prompt;
+  const int64_t jobs = shop_.dataset().num_users() * 3;  // prefixes 1, 2 and 4
+  EXPECT_EQ(Pool(shop_.path("pool.sqlite")).stats().knowledge.at("user").jobs.at("done"), jobs);
+  EXPECT_LE(answered(), jobs + 3 * kills);
 }
 
 }  // namespace

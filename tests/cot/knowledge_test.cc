@@ -20,9 +20,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
-
 // Answers with the prompt it is given.
 class Echo final : public Reasoner {
  public:
@@ -84,7 +81,7 @@ TEST_F(KnowledgeTest, NoTextKnowsWhatARowAsksAbout) {
   for (const KnowledgeText& text : KnowledgePool(pool, JobKind::kUser).current()) {
     const int32_t user = resolver.user(text.job.user);
     const auto before = rows().history(user, text.job.position);
-    for (const data::Split split : kSplits) {
+    for (const data::Split split : data::kAllSplits) {
       const data::Rows& part = rows().rows(split);
       for (size_t row = 0; row < part.user.size(); ++row) {
         const int32_t position = part.position[row];
