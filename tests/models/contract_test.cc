@@ -92,9 +92,10 @@ TEST_P(Backbone, TrainsOnABatchOfOneRow) {
   auto model = make(kDim);
   model->train();
   model->forward(features(1, kDim)).sum().backward();
-  for (const auto& entry : model->named_parameters())
-    if (entry.value().grad().defined())
-      EXPECT_TRUE(entry.value().grad().isfinite().all().item<bool>()) << entry.key();
+  for (const auto& entry : model->named_parameters()) {
+    ASSERT_TRUE(entry.value().grad().defined()) << entry.key();
+    EXPECT_TRUE(entry.value().grad().isfinite().all().item<bool>()) << entry.key();
+  }
 }
 
 TEST_P(Backbone, GradientReachesEveryParameterAndInput) {
