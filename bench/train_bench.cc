@@ -189,6 +189,7 @@ void bench_training(const std::string& backbone, const std::string& context, int
   train::TrainOptions train_options;
   train_options.batch_size = batch_size;
   nn::set_threads(train::training_threads(options, train_options));
+  const nn::DenormalsAreZero denormals;  // as the trainer does
   models::TrainableCtr model(store.spec(), options, {},
                              {.item_text = store.inputs().item_text, .cot = cot}, 2023);
   Epochs epochs(store, batch_size);
