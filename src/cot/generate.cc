@@ -56,12 +56,13 @@ class Generator {
 
   void run(int64_t jobs) {
     score_pending();
-    AnswerLoop loop({.reasoner = input_.reasoner,
-                     .queue = pool_,
-                     .request = [this](const Claim& claim) { return request_for(claim.row); },
-                     .stored = [this] { score_pending(); }},
-                    {.name = "reason", .candidates = options_.candidates, .effort = options_},
-                    pool_.spent(true));
+    AnswerLoop loop(
+        {.reasoner = input_.reasoner,
+         .queue = pool_,
+         .request = [this](const Claim& claim) { return request_for(claim.row); },
+         .stored = [this] { score_pending(); }},
+        {.name = "reason", .candidates = options_.candidates, .effort = options_.effort()},
+        pool_.spent(true));
     const LoopReport done = loop.run(jobs);
     report_.asked = done.asked;
     report_.answered = done.answered;
@@ -138,7 +139,7 @@ bool Generator::score_batch() {
 }
 
 void check(const GenerateInput& input, const GenerateOptions& options) {
-  check_price(input.reasoner, options);
+  check_price(input.reasoner, options.effort());
   if (input.prompt.tells_decision() && !options.tell_decision) {
     throw Error(
         fmt::format("tell_decision is false, but the prompt {} has the slot {{{{decision}}}}",

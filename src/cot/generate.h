@@ -44,6 +44,7 @@ struct GenerateOptions : Effort {
   ScoringOptions scoring;
   bool whole_users = false;  // one reasoning per user, of all of their training history
 
+  const Effort& effort() const { return *this; }
   // `protocol` sets the default of user_prefixes.
   static GenerateOptions from(const Config& reason, const std::string& protocol = "strict");
 };

@@ -137,7 +137,7 @@ std::vector<KnowledgeJob> item_jobs(const data::Dataset& dataset) {
 KnowledgeReport generate_knowledge(JobKind kind, const KnowledgeInput& input,
                                    const std::vector<KnowledgeJob>& jobs, Pool& pool,
                                    const GenerateOptions& options) {
-  check_price(input.reasoner, options);
+  check_price(input.reasoner, options.effort());
   const GenerationLock lock(pool);
   KnowledgePool queue(pool, kind);
   KnowledgeReport report;
@@ -152,7 +152,8 @@ KnowledgeReport generate_knowledge(JobKind kind, const KnowledgeInput& input,
                        [&](const Claim& claim) {
                          return requests.of(claim.row.user, claim.row.position, claim.row.item);
                        }},
-                  {.name = what_of(kind), .candidates = 1, .effort = options}, pool.spent(true));
+                  {.name = what_of(kind), .candidates = 1, .effort = options.effort()},
+                  pool.spent(true));
   const LoopReport done = loop.run(left);
   report.answered = done.answered;
   report.failed = done.failed;
