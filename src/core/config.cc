@@ -112,11 +112,13 @@ YAML::Node merge(const YAML::Node& base, const YAML::Node& over) {
 }
 
 // `map` with the value at `path`. Maps on the way are new: a tree that shares them with this one
-// does not change.
+// does not change. Throws Error where the path goes through what is no map.
 YAML::Node with_value(const YAML::Node& map, std::span<const std::string_view> path,
                       const YAML::Node& value) {
   if (path.empty()) return value;
   const std::string key(path.front());
+  if (map.IsDefined() && !map.IsMap() && !map.IsNull())
+    throw Error(fmt::format("'{}' stands below a value, not a section", key));
   YAML::Node result(YAML::NodeType::Map);
   YAML::Node inner(YAML::NodeType::Undefined);
   if (map.IsDefined() && map.IsMap()) {
@@ -326,6 +328,8 @@ void Config::set(const std::string& path, const std::string& yaml_value) {
     node_->yaml.reset(with_value(node_->yaml, split(path, '.'), YAML::Load(yaml_value)));
   } catch (const YAML::Exception& error) {
     throw Error(fmt::format("--set {}={}: {}", path, yaml_value, error.msg));
+  } catch (const Error& error) {
+    throw Error(fmt::format("--set {}={}: {}", path, yaml_value, error.what()));
   }
 }
 
