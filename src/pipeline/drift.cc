@@ -52,6 +52,8 @@ class DriftStudy : private Journey {
     if (dry_run) return {.data = {}, .report = {}, .estimate = estimate_reasoning()};
     reason();
     pool();
+    knowledge();
+    teach();
     retrieve_arms();
     train();
     if (has_refreshed()) score_refreshed();

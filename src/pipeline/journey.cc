@@ -261,12 +261,15 @@ std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const
   const bool text =
       models::uses_text(variant.model.context) || models::uses_cot(variant.model.context);
   const bool examples = models::uses_examples(variant.model.context);
+  // Appended where read: runs of other variants stay current.
+  std::string last = examples ? digests_.retrieval : "";
+  if (variant.model.context == models::ContextKind::kKar)
+    last += " knowledge " + digests_.knowledge;
+  if (variant.model.distillation_weight > 0) last += " teacher " + digests_.teacher;
   return stage_key("train", kTrainFormat,
                    {digests_.dataset, digests_.rows, config_.protocol, variant.key,
                     std::to_string(seed), std::to_string(threads), text ? digests_.text : "",
-                    examples ? digests_.examples : "", examples ? digests_.retrieval : "",
-                    variant.model.context == models::ContextKind::kKar ? digests_.knowledge : "",
-                    variant.model.distillation_weight > 0 ? digests_.teacher : ""});
+                    examples ? digests_.examples : "", last});
 }
 
 train::TrainTask Journey::task_of(const ReadVariant& variant, int64_t seed,
