@@ -121,11 +121,14 @@ def check_tune(study):
 def check_failures(study):
     wrong = study.run("experiment", "--backbone", "deepfn")
     small_run.expect(wrong.returncode == 1 and "did you mean 'deepfm'" in wrong.stderr, wrong.stderr)
-    # A learning rate that diverges fails its runs; the plain message names the run and its log.
-    failed = study.run("experiment", "--variant", "none", "--set", "run.train.learning_rate=1.0e+30",
-                       "--set", "presets=none.yaml")
-    small_run.expect(failed.returncode == 1 and "deepfm none, seed 1" in failed.stderr, failed.stderr)
-    small_run.expect("train.learning_rate" in failed.stderr and ".log" in failed.stderr, failed.stderr)
+    # A run that cannot write fails; the message names it and its log, and the others' tables are still written.
+    for group in (study.root / "study").glob("*/runs"):
+        group.rename(group.with_name("runs.away"))
+        group.write_text("in the way of a directory")
+    failed = study.run("experiment", "--variant", "none", "--set", "run.train.epochs=1")
+    small_run.expect(failed.returncode == 1 and "2 runs failed" in failed.stderr, failed.stderr)
+    small_run.expect("deepfm none, seed 1" in failed.stderr and ".log)" in failed.stderr, failed.stderr)
+    small_run.expect("report:" in failed.stdout, failed.stdout)
 
 
 def main():
