@@ -34,9 +34,11 @@ std::string value_of(const std::vector<Adjustment>& drawn, const std::string& pa
 }
 
 TEST(Tune, DrawsTheSameValuesForEveryVariant) {
-  const TuneOptions options = TuneOptions::from(Bench(kTune).load());
+  TuneOptions options = TuneOptions::from(Bench(kTune).load());
+  options.trials = 21;
   std::set<std::string> rates;
-  for (int64_t trial = 1; trial < 20; ++trial) {
+  int low = 0, high = 0;
+  for (int64_t trial = 1; trial <= 20; ++trial) {
     const auto none = draw(options, "none", trial), llmcf = draw(options, "llmcf", trial);
     EXPECT_EQ(none.size(), 2U);
     EXPECT_EQ(llmcf.size(), 3U);
@@ -45,8 +47,12 @@ TEST(Tune, DrawsTheSameValuesForEveryVariant) {
     EXPECT_GE(std::stod(rate), 0.001);
     EXPECT_LE(std::stod(rate), 0.1);
     rates.insert(rate);
+    low += std::stod(rate) < 0.01;  // the middle of the range, on its logarithmic scale
+    high += value_of(none, "model.dropout") == "0.5";
   }
-  EXPECT_GT(rates.size(), 15U);
+  EXPECT_EQ(rates.size(), 20U);
+  EXPECT_EQ(low, 10) << "draws are spread over the range";
+  EXPECT_EQ(high, 10);
   EXPECT_TRUE(draw(options, "llmcf", 0).empty()) << "trial 0 is the model as it is";
 }
 

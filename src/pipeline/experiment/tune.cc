@@ -54,17 +54,29 @@ Axis read_axis(const Config& config, const Experiment& experiment) {
   return axis;
 }
 
-std::string drawn_value(const Axis& axis, Random& random) {
+// The value at a quantile in [0, 1).
+std::string value_at(const Axis& axis, double quantile) {
   switch (axis.kind) {
     case Axis::Kind::kLog:
       return fmt::format("{:.3g}",
-                         std::exp(random.uniform(std::log(axis.low), std::log(axis.high))));
+                         std::exp(std::lerp(std::log(axis.low), std::log(axis.high), quantile)));
     case Axis::Kind::kUniform:
-      return fmt::format("{:.3g}", random.uniform(axis.low, axis.high));
+      return fmt::format("{:.3g}", std::lerp(axis.low, axis.high, quantile));
     case Axis::Kind::kChoice:
-      return axis.choices[random.below(axis.choices.size())];
+      return axis.choices[static_cast<size_t>(quantile * static_cast<double>(axis.choices.size()))];
   }
   return {};
+}
+
+// Quantiles of the trials after the first: one in each of as many equal parts, in random order.
+std::vector<double> quantiles_of(const Axis& axis, int64_t seed, int64_t count) {
+  Random random(static_cast<uint64_t>(seed), "tune " + axis.key);
+  std::vector<double> quantiles;
+  for (int64_t part = 0; part < count; ++part)
+    quantiles.push_back((static_cast<double>(part) + random.uniform()) /
+                        static_cast<double>(count));
+  random.shuffle(quantiles);
+  return quantiles;
 }
 
 struct Best {
@@ -117,8 +129,8 @@ std::vector<Adjustment> draw(const TuneOptions& options, const std::string& vari
   for (const Axis& axis : options.space) {
     if (std::find(axis.variants.begin(), axis.variants.end(), variant) == axis.variants.end())
       continue;
-    Random random(static_cast<uint64_t>(options.seed), fmt::format("tune {} {}", axis.key, trial));
-    adjustments.push_back({axis.key, drawn_value(axis, random)});
+    const auto quantiles = quantiles_of(axis, options.seed, options.trials - 1);
+    adjustments.push_back({axis.key, value_at(axis, quantiles[static_cast<size_t>(trial) - 1])});
   }
   return adjustments;
 }

@@ -15,7 +15,9 @@
 //       - {key: model.ict.reconstruction_weight, choice: [0, 1], variants: [llmcf]}
 //
 // Invariants:
-//  1. Trial t draws the same values of a key for every variant: what differs is the variant.
+//  1. Trial t draws the same values of a key for every variant: what differs is the variant. Draws
+//     are stratified (Latin hypercube; McKay, Beckman and Conover, Technometrics 1979): a key's
+//     values spread evenly over its range, however few the trials are.
 //  2. Trials are chosen by validation AUC; the test split is not looked at.
 #pragma once
 
