@@ -49,7 +49,7 @@ struct FeatureSpec {
   std::vector<FieldSpec> fields;
   // Item fields that are also known for every item of a history (Batch::history), ascending; empty
   // = batches carry no histories item by item.
-  std::vector<int> sequence_fields;
+  std::vector<int> sequence_fields = {};
   int64_t text_dim = 0;  // W; 0 = no text
   int64_t kar_dim = 0;   // width of the KAR vectors; 0 = none
   int64_t num_fields() const { return static_cast<int64_t>(fields.size()); }
