@@ -63,7 +63,7 @@ void list_missing(const std::vector<Cell>& cells, const ResultStore& store) {
   for (const Cell& cell : cells) {
     if (store.find(cell.key) != nullptr) continue;
     ++missing;
-    fmt::print("{}  {}\n", cell.key.substr(0, 8), cell.at.label());
+    fmt::print("{}  {}\n", cell.key, cell.at.label());
   }
   fmt::print("{} of {} runs are missing\n", missing, cells.size());
 }
@@ -82,7 +82,7 @@ void run_experiment(const Arguments& arguments) {
   const Experiment experiment = load(arguments);
   const std::vector<Cell> cells = plan(experiment);
   if (!arguments.cell.empty()) return train_cell(cells, arguments.cell);
-  ResultStore store(experiment.results);
+  ResultStore store(experiment.results, arguments.dry_run || arguments.only_tables);
   const std::vector<Cell> wanted = chosen(experiment, cells, arguments);
   if (arguments.dry_run) return list_missing(wanted, store);
   RunnerReport outcome;
@@ -105,13 +105,13 @@ void run_tune(const Arguments& arguments) {
     throw Error(fmt::format("{}: tuned values need a place: add 'presets: FILE'", arguments.file));
   const std::vector<Cell> cells = plan_trials(experiment, options);
   if (!arguments.cell.empty()) return train_cell(cells, arguments.cell);
-  ResultStore store(options.results);
+  ResultStore store(options.results, arguments.dry_run);
   const std::vector<Cell> wanted = chosen(experiment, cells, arguments);
   if (arguments.dry_run) return list_missing(wanted, store);
   const RunnerReport outcome =
       train_missing(experiment, wanted, store,
                     {.command = "tune", .minutes = arguments.minutes, .hides_test = true});
-  const std::string text = presets_text(experiment, options, store);
+  const std::string text = presets_text(experiment, options, store, load_presets(experiment));
   write_file(experiment.presets, text);
   fmt::print("\n{}\npresets: {}\n", text,
              std::filesystem::absolute(experiment.presets).lexically_normal().string());

@@ -131,27 +131,41 @@ YAML::Node with_value(const YAML::Node& map, std::span<const std::string_view> p
   return result;
 }
 
-void write_canonical(const YAML::Node& node, std::string& out) {
+// What the environment makes of a text; the text itself where a variable is not set.
+std::string expanded_or_raw(const std::string& text) {
+  try {
+    return expand(text, YAML::Node(), "", "");
+  } catch (const InputError&) {
+    return text;
+  }
+}
+
+// `path` is the dotted path of the node below the section, "" at its top.
+void write_canonical(const YAML::Node& node, const std::string& path,
+                     const std::set<std::string>& left_out, std::string& out) {
   if (node.IsMap()) {
     std::map<std::string, YAML::Node> sorted;
     for (const auto& entry : node)
       sorted.emplace(entry.first.Scalar(), entry.second);
     out += '{';
     for (const auto& [key, value] : sorted) {
+      const std::string below = path.empty() ? key : path + "." + key;
+      if (left_out.contains(below)) continue;
       out += key + ':';
-      write_canonical(value, out);
+      write_canonical(value, below, left_out, out);
       out += ',';
     }
     out += '}';
   } else if (node.IsSequence()) {
     out += '[';
     for (const auto& value : node) {
-      write_canonical(value, out);
+      write_canonical(value, path, left_out, out);
       out += ',';
     }
     out += ']';
   } else if (node.IsScalar()) {
-    out += fmt::format("{}\"{}\"", node.Scalar().size(), node.Scalar());
+    const std::string text = expanded_or_raw(node.Scalar());
+    out += fmt::format("{}\"{}\"", text.size(), text);
   } else {
     out += '~';
   }
@@ -341,9 +355,9 @@ Config Config::overlay(const Config& base, const Config& over) {
   return Config(std::move(node));
 }
 
-std::string Config::canonical() const {
+std::string Config::canonical(const std::set<std::string>& left_out) const {
   std::string text;
-  if (node_->is_map()) write_canonical(node_->yaml, text);
+  if (node_->is_map()) write_canonical(node_->yaml, "", left_out, text);
   return text;
 }
 

@@ -10,7 +10,7 @@
 //  layout.
 //  4. In texts, `${NAME}` and `${NAME:-default}` are replaced from the environment when they are
 //  read; a variable that is
-//     not set and has no default is an error. canonical() keeps the text as written.
+//     not set and has no default is an error. canonical() replaces what is set.
 //
 //   const Config config = Config::load("run.yaml");
 //   const Config training = config.section("train");      // an absent section reads as empty: all
@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,8 +74,9 @@ class Config {
   // is not kept.
   static Config overlay(const Config& base, const Config& over);
 
-  // Sorted, comment-free text: what content hashes are made of.
-  std::string canonical() const;
+  // Sorted, comment-free text: what content hashes are made of. `left_out` names keys below this
+  // section by dotted path.
+  std::string canonical(const std::set<std::string>& left_out = {}) const;
   // YAML for people: the file's keys in its order, without its comments.
   std::string yaml() const;
   const std::string& file() const;

@@ -25,7 +25,7 @@ constexpr int kEncodeFormat = 1;
 constexpr int kReasonFormat = 1;
 constexpr int kPoolFormat = 1;
 constexpr int kRetrieveFormat = 1;
-constexpr int kTrainFormat = 1;
+constexpr int kTrainFormat = 2;
 
 constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
                                                 data::Split::kTest};

@@ -88,12 +88,4 @@ RunConfig RunConfig::from(const Config& config, const std::string& default_name)
   return run;
 }
 
-std::string RunConfig::rows_key() const {
-  return data.canonical() + split.canonical() + encode.canonical();
-}
-
-std::string RunConfig::examples_key() const {
-  return reason.canonical() + pool.canonical() + teach.canonical() + retrieve.canonical();
-}
-
 }  // namespace llmcf::pipeline

@@ -51,11 +51,6 @@ struct RunConfig {
                         const std::vector<std::string>& overrides);
   // The same from a tree in memory. `default_name` is used where it has none.
   static RunConfig from(const Config& config, const std::string& default_name);
-
-  // Canonical text of the sections that decide which rows and texts there are, and of those that
-  // decide which examples.
-  std::string rows_key() const;
-  std::string examples_key() const;
 };
 
 // Applies "dotted.path=yaml value" texts. Throws Error for one without '='.

@@ -98,7 +98,9 @@ bool StageRunner::is_current(const Stage& stage) const {
   if (force_.contains(stage.name) || force_.contains(stage.name.substr(0, stage.name.find('.'))))
     return false;
   const auto record = load_record(workspace_, stage.name);
-  return record && record_is_current(workspace_, stage, *record);
+  if (!record || !record_is_current(workspace_, stage, *record)) return false;
+  // What is incomplete goes on in the run that owns the stage; others use what there is.
+  return require_current_ || record->value("complete", true);
 }
 
 std::string StageRunner::run(const Stage& stage) {
@@ -125,12 +127,11 @@ std::string StageRunner::run(const Stage& stage) {
   stage.work();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const Json record = make_record(workspace_, stage, seconds);
-  if (!stage.complete || stage.complete()) {
-    write_file(workspace_.state(stage.name), record.dump(1) + "\n");
-  } else {
+  Json record = make_record(workspace_, stage, seconds);
+  record["complete"] = !stage.complete || stage.complete();
+  write_file(workspace_.state(stage.name), record.dump(1) + "\n");
+  if (!record["complete"].get<bool>())
     log::warn("{} is not complete; the next run goes on with it", stage.name);
-  }
   reports_.push_back({stage.name, false, seconds, record.at("peak_memory_mib").get<double>()});
   log::info("{:<24} done in {:.1f} s (peak memory {:.0f} MiB)", stage.name, seconds,
             peak_memory_mib());

@@ -25,8 +25,8 @@ struct Stage {
   std::string key;
   std::vector<std::filesystem::path> outputs;  // files; they exist when work() has returned
   std::function<void()> work;
-  // Asked after work(): false = more is to be done (some answers are missing), so no record is
-  // written and the next run continues. Empty = always complete.
+  // Asked after work(): false = more is to be done (some answers are missing): the next run
+  // continues. Empty = always complete.
   std::function<bool()> complete = {};
   // Digest for outputs whose bytes are not a function of their content (a database); empty = hash
   // the files.

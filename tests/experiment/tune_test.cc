@@ -78,7 +78,7 @@ TEST(Tune, WritesTheBestByValidationAsPresetsThatThePlanReads) {
       result.valid_auc = best ? 0.8 : 0.7;
       store.add(result);
     }
-    const std::string text = presets_text(experiment, options, store);
+    const std::string text = presets_text(experiment, options, store, load_presets(experiment));
     EXPECT_THAT(text, HasSubstr("none: {}  # trial 0 of 4: 0.8000; as published 0.8000"));
     EXPECT_THAT(text, HasSubstr("llmcf:  # trial 3 of 4: 0.8000; as published 0.7000"));
     EXPECT_THAT(text, HasSubstr("text:  # trial 3 of 4 of llmcf"));

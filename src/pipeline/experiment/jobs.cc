@@ -78,7 +78,9 @@ JobOutcome outcome_of(const Job& job, int status, const rusage& usage, int64_t m
   outcome.succeeded = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   if (outcome.succeeded) return outcome;
   const std::string tail = tail_of(job.log);
-  if (tail.find("bad_alloc") != std::string::npos || tail.find("alloc") != std::string::npos)
+  const bool no_memory = tail.find("bad_alloc") != std::string::npos ||
+                         tail.find("not enough memory") != std::string::npos;
+  if (no_memory)
     outcome.reason = fmt::format("it needs more than jobs.memory_mib = {}: raise it", memory_mib);
   else if (WIFSIGNALED(status))
     outcome.reason = fmt::format("killed by signal {}: {}", WTERMSIG(status), tail);

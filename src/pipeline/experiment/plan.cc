@@ -9,14 +9,25 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "models/options.h"
+#include "pipeline/experiment/keys.h"
 
 namespace llmcf::pipeline::experiment {
 
 namespace {
 
 // Raise it when the same configuration trains to other results.
-constexpr int kResultFormat = 1;
+constexpr int kResultFormat = 2;
 constexpr size_t kShortKey = 8;
+// The point of a sweep that changes nothing.
+constexpr const char* kAsIs = "as is";
+
+template <typename T>
+void refuse_repeated(const Config& config, const std::string& key, std::vector<T> values) {
+  std::sort(values.begin(), values.end());
+  const auto twice = std::adjacent_find(values.begin(), values.end());
+  if (twice != values.end())
+    config.fail(key, fmt::format("{} stands twice; means and tests would count it twice", *twice));
+}
 
 std::vector<std::string> names_of(const std::vector<Overlay>& overlays) {
   std::vector<std::string> names;
@@ -62,6 +73,9 @@ std::vector<PoolArm> read_pools(const Config& config, const Experiment& experime
         .backbones = read_names(entry, "backbones", "backbone", experiment.backbones)};
     check_directory_name(entry, pool.name);
     entry.finish();
+    for (const PoolArm& other : pools)
+      if (other.name == pool.name)
+        entry.fail("name", fmt::format("two pools are named '{}'", pool.name));
     pools.push_back(std::move(pool));
   }
   return pools;
@@ -85,6 +99,11 @@ std::vector<Sweep> read_sweeps(const Config& config, const Experiment& experimen
       entry.fail("labels",
                  fmt::format("{} labels for {} values", sweep.labels.size(), sweep.values.size()));
     entry.finish();
+    refuse_repeated(entry, "labels", sweep.labels);
+    refuse_repeated(entry, "seeds", sweep.seeds);
+    for (const Sweep& other : sweeps)
+      if (other.name == sweep.name)
+        entry.fail("name", fmt::format("two sweeps are named '{}'", sweep.name));
     sweeps.push_back(std::move(sweep));
   }
   return sweeps;
@@ -109,13 +128,21 @@ std::string key_of(const Cell& cell) {
   const RunConfig& run = cell.config;
   Hasher hasher;
   hasher.add_field(std::to_string(kResultFormat));
-  hasher.add_field(run.protocol);
-  hasher.add_field(run.rows_key());
-  hasher.add_field(cell.reads_reasoning ? run.examples_key() : "");
+  hasher.add_field(rows_key(run));
+  hasher.add_field(cell.reads_reasoning ? examples_key(run) : "");
   hasher.add_field(run.variants.front().model.canonical());
   hasher.add_field(run.variants.front().train.canonical());
   hasher.add_field(std::to_string(cell.at.seed));
   return hasher.hex();
+}
+
+// The overrides of section `run`, without its name.
+std::vector<std::string> run_overrides(const Experiment& experiment) {
+  constexpr std::string_view kRun = "run.";
+  std::vector<std::string> overrides;
+  for (const std::string& text : experiment.overrides)
+    if (text.starts_with(kRun)) overrides.push_back(text.substr(kRun.size()));
+  return overrides;
 }
 
 std::string hash_of(std::initializer_list<std::string> parts) {
@@ -143,6 +170,7 @@ Experiment Experiment::load(const std::filesystem::path& file,
   if (config.has("presets")) experiment.presets = base / config.get<std::string>("presets", "");
   experiment.seeds = config.get<std::vector<int64_t>>("seeds", {2023, 2024, 2025});
   if (experiment.seeds.empty()) config.fail("seeds", "at least one seed is needed");
+  refuse_repeated(config, "seeds", experiment.seeds);
   experiment.backbones = read_names(config, "backbones", "backbone", models::backbone_names());
   experiment.variants = read_variants(config);
   experiment.baseline = config.get_choice("baseline", experiment.variants.front().name,
@@ -170,7 +198,12 @@ std::string Coordinates::label() const {
 Config load_presets(const Experiment& experiment) {
   if (experiment.presets.empty() || !std::filesystem::exists(experiment.presets))
     return Config::parse("{}");
-  return Config::load(experiment.presets);
+  Config presets = Config::load(experiment.presets);
+  const auto known = models::backbone_names();
+  for (const std::string& name : presets.keys())
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      presets.fail(name, unknown_name("backbone", name, known));
+  return presets;
 }
 
 Cell make_cell(const Experiment& experiment, const Config& presets, const Coordinates& at,
@@ -180,6 +213,7 @@ Cell make_cell(const Experiment& experiment, const Config& presets, const Coordi
     if (pool.name == at.pool) tree = Config::overlay(tree, pool.config);
   tree.set("model.backbone", at.backbone);
   tree = Config::overlay(tree, presets.section(at.backbone).section(at.variant));
+  apply_overrides(tree, run_overrides(experiment));  // what a person says wins over presets
   for (const Adjustment& adjustment : adjustments)
     tree.set(adjustment.path, adjustment.yaml);
   tree.set("variants", "[{name: cell}]");
@@ -196,17 +230,15 @@ Cell make_cell(const Experiment& experiment, const Config& presets, const Coordi
 
 void assign_groups(const Experiment& experiment, std::vector<Cell>& cells) {
   std::map<std::string, std::string> first;  // by rows: a group that has them
-  const auto rows_of = [](const Cell& cell) {
-    return cell.config.protocol + cell.config.rows_key();
-  };
   for (Cell& cell : cells) {
     if (!cell.reads_reasoning) continue;
-    cell.group = hash_of({rows_of(cell), cell.config.examples_key()});
-    first.emplace(rows_of(cell), cell.group);
+    cell.group = hash_of({rows_key(cell.config), examples_key(cell.config)});
+    first.emplace(rows_key(cell.config), cell.group);
   }
   for (Cell& cell : cells) {
     if (cell.group.empty())
-      cell.group = first.emplace(rows_of(cell), hash_of({rows_of(cell)})).first->second;
+      cell.group =
+          first.emplace(rows_key(cell.config), hash_of({rows_key(cell.config)})).first->second;
     cell.config.workspace = experiment.workspace / cell.group;
   }
 }
@@ -236,7 +268,9 @@ std::vector<Cell> plan(const Experiment& experiment) {
                  .sweep = sweep.name,
                  .point = sweep.labels[point],
                  .seed = seed},
-                {{sweep.key, sweep.values[point]}});
+                sweep.values[point] == kAsIs
+                    ? std::vector<Adjustment>{}
+                    : std::vector<Adjustment>{{sweep.key, sweep.values[point]}});
   assign_groups(experiment, cells);
   return cells;
 }

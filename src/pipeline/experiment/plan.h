@@ -53,7 +53,7 @@ struct Sweep {
   std::string name = {};                 // "k"
   std::string title = {};                // "Examples per row"
   std::string key = {};                  // "retrieve.k"
-  std::vector<std::string> values = {};  // YAML texts
+  std::vector<std::string> values = {};  // YAML texts; "as is" changes nothing
   std::vector<std::string> labels = {};  // shown instead of the values
   std::vector<std::string> variants = {}, backbones = {};
   std::vector<int64_t> seeds = {};

@@ -10,7 +10,6 @@
 #include "core/strings.h"
 #include "pipeline/report/format.h"
 #include "pipeline/report/page.h"
-#include "train/metrics.h"
 
 namespace llmcf::pipeline::experiment {
 
@@ -76,20 +75,19 @@ MetricResult improvement(const Entry& entry, const Entry& baseline) {
   return result;
 }
 
-// "+.0213, p = .012"; "" where it cannot be compared.
+// "+.0213, p = .012": over common seeds. A dash with fewer than two of them.
 std::string comparison_text(const Entry& entry, const Entry* other) {
   if (other == nullptr || other == &entry) return kDash;
-  const double difference = mean_of(entry.auc) - mean_of(other->auc);
-  if (std::isnan(difference)) return kDash;
-  const std::optional<double> p = compare(entry.auc, other->auc);
-  return difference_text(metric(0), difference) + (p ? ", " + p_text(*p) : "");
+  const auto found = compare(entry.auc, other->auc);
+  if (!found) return kDash;
+  return difference_text(metric(0), found->difference) + ", " + p_text(found->p_value);
 }
 
 std::string mark(const Entry& entry, const Entry* baseline) {
   if (baseline == nullptr || baseline == &entry) return "";
-  const std::optional<double> p = compare(entry.auc, baseline->auc);
-  if (!p || *p >= kSignificance) return "";
-  return mean_of(entry.auc) > mean_of(baseline->auc) ? " ▲" : " ▼";
+  const auto found = compare(entry.auc, baseline->auc);
+  if (!found || found->p_value >= kSignificance) return "";
+  return found->difference > 0 ? " ▲" : " ▼";
 }
 
 std::vector<std::string> detail_row(const ExperimentReport& report, const Entry& entry,
@@ -238,15 +236,14 @@ ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>
   return report;
 }
 
-std::optional<double> compare(const MetricResult& first, const MetricResult& second) {
+std::optional<train::Comparison> compare(const MetricResult& first, const MetricResult& second) {
   std::vector<double> a, b;
   for (size_t seed = 0; seed < std::min(first.per_seed.size(), second.per_seed.size()); ++seed) {
     if (std::isnan(first.per_seed[seed]) || std::isnan(second.per_seed[seed])) continue;
     a.push_back(first.per_seed[seed]);
     b.push_back(second.per_seed[seed]);
   }
-  const auto test = train::paired_t_test(a, b);
-  return test ? std::optional(test->p_value) : std::nullopt;
+  return train::paired_t_test(a, b);
 }
 
 Grid overview_grid(const ExperimentReport& report) {

@@ -13,6 +13,7 @@
 #include "pipeline/experiment/results.h"
 #include "pipeline/report/grid.h"
 #include "pipeline/report/report.h"
+#include "train/metrics.h"
 
 namespace llmcf::pipeline::experiment {
 
@@ -42,8 +43,9 @@ struct ExperimentReport {
 ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>& cells,
                            const ResultStore& store);
 
-// p-value of the paired test over common seeds; nullopt with fewer than two.
-std::optional<double> compare(const MetricResult& first, const MetricResult& second);
+// First minus second over the seeds that both have, with the paired test; nullopt with fewer than
+// two.
+std::optional<train::Comparison> compare(const MetricResult& first, const MetricResult& second);
 
 // Variants in rows, backbones in columns, AUC; against the baseline: ▲ better, ▼ worse, both
 // significant at .05.

@@ -138,7 +138,12 @@ Result read_run(const std::filesystem::path& directory) {
   return result;
 }
 
-ResultStore::ResultStore(std::filesystem::path path) : path_(std::move(path)) {
+ResultStore::ResultStore(std::filesystem::path path, bool read_only) : path_(std::move(path)) {
+  if (!read_only) lock();
+  read();
+}
+
+void ResultStore::lock() {
   if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path());
   const std::filesystem::path lock_path =
       path_.parent_path() / ("." + path_.filename().string() + ".lock");
@@ -150,6 +155,9 @@ ResultStore::ResultStore(std::filesystem::path path) : path_(std::move(path)) {
                     "another file with --set results=FILE",
                     path_.string()));
   }
+}
+
+void ResultStore::read() {
   if (!std::filesystem::exists(path_)) return;
   const std::string text = read_file(path_);
   int64_t number = 0;
@@ -171,6 +179,7 @@ const Result* ResultStore::find(const std::string& key) const {
 }
 
 void ResultStore::add(const Result& result) {
+  LLMCF_ASSERT(lock_ >= 0);
   const auto [place, added] = place_.emplace(result.key, results_.size());
   if (added)
     results_.push_back(result);

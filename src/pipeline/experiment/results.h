@@ -42,19 +42,21 @@ struct Result {
 class ResultStore {
  public:
   // Reads the file if there is one. Throws InputError naming file and line that is not a result,
-  // and Error if another process has the file open for writing.
-  explicit ResultStore(std::filesystem::path path);
+  // and, unless it is opened to read only, Error if another process has it open for writing.
+  explicit ResultStore(std::filesystem::path path, bool read_only = false);
   ~ResultStore();
   ResultStore(const ResultStore&) = delete;
   ResultStore& operator=(const ResultStore&) = delete;
 
   const Result* find(const std::string& key) const;
-  // Adds and saves. A result whose key is there already replaces it.
+  // Adds and saves. A result whose key is there already replaces it. REQUIRES: not read-only.
   void add(const Result& result);
   const std::vector<Result>& all() const { return results_; }
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  void lock();
+  void read();
   void save() const;
 
   std::filesystem::path path_;

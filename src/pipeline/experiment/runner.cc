@@ -4,6 +4,7 @@
 #include <chrono>
 #include <ctime>
 #include <map>
+#include <optional>
 #include <set>
 
 #include <fmt/chrono.h>
@@ -12,9 +13,12 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/strings.h"
+#include "cot/pool.h"
 #include "pipeline/experiment/jobs.h"
+#include "pipeline/experiment/keys.h"
 #include "pipeline/report/format.h"
 #include "pipeline/run.h"
 #include "pipeline/version.h"
@@ -82,23 +86,43 @@ void link_tree(const fs::path& from, const fs::path& to) {
       continue;
     }
     fs::create_directories(target.parent_path());
-    fs::create_hard_link(entry.path(), target);
+    std::error_code cannot_link;
+    fs::create_hard_link(entry.path(), target, cannot_link);
+    if (cannot_link) fs::copy_file(entry.path(), target);
   }
 }
 
-// Prefers a workspace with the same rows, texts and reasoner, then the same reasoner, then any.
-const RunConfig* best_sibling(const std::vector<Cell>& cells, const RunConfig& wanted) {
-  const RunConfig* best = nullptr;
+// What a prepared workspace was made for, beside it: "<hash of the rows' key> <of the reasoner's>".
+constexpr const char* kGroupFile = "group.txt";
+
+std::string group_text(const RunConfig& config) {
+  return hash_hex(rows_key(config)) + " " + hash_hex(reasoner_key(config)) + "\n";
+}
+
+struct Sibling {
+  fs::path path;
+  bool same_reasoner = false;
+};
+
+// Prefers a workspace with the same reasoner and rows, then the same reasoner, then the same rows,
+// then any.
+std::optional<Sibling> best_sibling(const fs::path& directory, const std::string& wanted) {
+  std::optional<Sibling> best;
   int best_score = -1;
-  for (const Cell& cell : cells) {
-    const RunConfig& other = cell.config;
-    if (other.workspace == wanted.workspace ||
-        !fs::exists(other.workspace / "state" / "import.json"))
-      continue;
-    const int score = 2 * (other.reason.canonical() == wanted.reason.canonical()) +
-                      (other.rows_key() == wanted.rows_key());
+  if (!fs::exists(directory)) return best;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(directory))
+    if (fs::exists(entry.path() / kGroupFile)) found.push_back(entry.path());
+  std::sort(found.begin(), found.end());
+  const auto wanted_parts = split(wanted, ' ');
+  for (const fs::path& path : found) {
+    const std::string text = read_file(path / kGroupFile);
+    const auto parts = split(text, ' ');
+    if (parts.size() != wanted_parts.size()) continue;
+    const bool same_reasoner = parts[1] == wanted_parts[1];
+    const int score = 2 * same_reasoner + (parts[0] == wanted_parts[0]);
     if (score <= best_score) continue;
-    best = &other;
+    best = Sibling{path, same_reasoner};
     best_score = score;
   }
   return best;
@@ -126,8 +150,15 @@ class Runner {
     }
     log::info("{}: {} runs have results, {} are to be trained", experiment_.name, report_.present,
               total_);
-    for (const std::string& group : order)
-      train_group(missing[group]);
+    for (const std::string& group : order) {
+      try {
+        train_group(missing[group]);
+      } catch (const Error& error) {
+        for (const Cell* cell : missing[group])
+          report_.failed.push_back(fmt::format("{}: {}", cell->at.label(), error.what()));
+        log::error("{}", error.what());
+      }
+    }
     return report_;
   }
 
@@ -143,11 +174,14 @@ class Runner {
     }
     const RunConfig config = union_of(cells);
     if (!fs::exists(config.workspace)) {
-      if (const RunConfig* sibling = best_sibling(cells_, config)) seed_workspace(*sibling, config);
+      if (const auto sibling = best_sibling(experiment_.workspace, group_text(config)))
+        seed_workspace(sibling->path, config.workspace, sibling->same_reasoner);
     }
     RunOptions prepare;
     prepare.until = last_shared_stage();
     pipeline::run(config, prepare);
+    write_file(config.workspace / kGroupFile, group_text(config));
+    check_data(cells.front()->group, digest_of_import(config.workspace));
 
     std::vector<Job> jobs;
     for (const Cell* cell : cells)
@@ -165,6 +199,18 @@ class Runner {
         },
         [&](size_t job, const JobOutcome& outcome) { finish(*cells[job], outcome); });
     report_.left += static_cast<int64_t>(cells.size() - begun);
+  }
+
+  // Throws Error if the group has results that were made from other data than it holds.
+  void check_data(const std::string& group, const std::string& digest) const {
+    for (const Cell& cell : cells_) {
+      const Result* result = cell.group == group ? store_.find(cell.key) : nullptr;
+      if (result == nullptr || result->dataset == digest) continue;
+      throw Error(fmt::format(
+          "{}: the result of '{}' was made from other data (digest {}, here {}). Name another "
+          "file with --set results=FILE, or point `data` at the data of the results.",
+          store_.path().string(), cell.at.label(), result->dataset, digest));
+    }
   }
 
   Job job_of(const Cell& cell) const {
@@ -228,29 +274,28 @@ class Runner {
 
 }  // namespace
 
-void seed_workspace(const RunConfig& from, const RunConfig& to) {
-  const Workspace source(from.workspace);  // nobody changes it meanwhile
-  const fs::path temporary = to.workspace.string() + ".tmp.seed";
+void seed_workspace(const fs::path& from, const fs::path& to, bool same_reasoner) {
+  const Workspace source(from);  // nobody changes it meanwhile
+  const fs::path temporary = to.string() + ".tmp.seed";
   fs::remove_all(temporary);
-  fs::create_directories(temporary);
+  fs::create_directories(temporary / "state");
   for (const char* part : {"data", "text"})
-    link_tree(from.workspace / part, temporary / part);
-  bool same_reasoner = false;
-  if (from.reason.canonical() == to.reason.canonical() && fs::exists(source.pool())) {
+    link_tree(from / part, temporary / part);
+  const bool has_pool = same_reasoner && fs::exists(source.pool());
+  if (has_pool) {
+    // What a killed process left in the log beside the file gets into it.
+    { const cot::Pool opened(source.pool()); }
     fs::create_directories(temporary / "cot");
     fs::copy_file(source.pool(), temporary / "cot" / "pool.sqlite");
-    same_reasoner = true;
   }
-  fs::create_directories(temporary / "state");
-  for (const auto& entry : fs::directory_iterator(from.workspace / "state")) {
+  for (const auto& entry : fs::directory_iterator(from / "state")) {
     const std::string stage = entry.path().stem().string();  // "reason", "reason.knowledge", ...
     const bool early = stage == "import" || stage == "split" || stage == "encode";
-    if (early || (same_reasoner && stage.starts_with("reason")))
+    if (early || (has_pool && stage.starts_with("reason")))
       fs::copy_file(entry.path(), temporary / "state" / entry.path().filename());
   }
-  if (fs::exists(from.workspace / "erased.txt"))
-    fs::copy_file(from.workspace / "erased.txt", temporary / "erased.txt");
-  fs::rename(temporary, to.workspace);
+  if (fs::exists(from / "erased.txt")) fs::copy_file(from / "erased.txt", temporary / "erased.txt");
+  fs::rename(temporary, to);
 }
 
 RunnerReport train_missing(const Experiment& experiment, const std::vector<Cell>& cells,

@@ -37,9 +37,10 @@ RunnerReport train_missing(const Experiment& experiment, const std::vector<Cell>
 // is none.
 void train_cell(const std::vector<Cell>& cells, const std::string& key);
 
-// Fills a workspace that does not exist yet with what another one of the experiment holds already:
-// files by hard link, the pool as a copy if both have the same reasoner. Stages decide by their
-// keys what of it is current. Exposed for tests.
-void seed_workspace(const RunConfig& from, const RunConfig& to);
+// Fills a workspace that does not exist yet with what another one holds already: files by hard link
+// where the file system can, the pool as a copy if both have the same reasoner. Stages decide by
+// their keys what of it is current. Exposed for tests.
+void seed_workspace(const std::filesystem::path& from, const std::filesystem::path& to,
+                    bool same_reasoner);
 
 }  // namespace llmcf::pipeline::experiment

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "core/strings.h"
+#include "models/options.h"
 
 namespace llmcf::pipeline::experiment {
 
@@ -157,48 +158,64 @@ std::vector<Cell> plan_trials(const Experiment& experiment, const TuneOptions& o
   return cells;
 }
 
-std::string presets_text(const Experiment& experiment, const TuneOptions& options,
-                         const ResultStore& store) {
-  const std::vector<Cell> cells = plan_trials(experiment, options);
-  const auto best_of = [&](const std::string& backbone,
-                           const std::string& variant) -> std::optional<Best> {
-    Best best;
-    for (const Cell& cell : cells) {
-      if (cell.at.backbone != backbone || cell.at.variant != variant) continue;
-      const Result* result = store.find(cell.key);
-      if (result == nullptr) continue;
-      const int64_t trial = parse_int(cell.at.point).value_or(0);
-      if (trial == 0) best.first = result->valid_auc;
-      if (best.trials++ == 0 || result->valid_auc > best.auc) {
-        best.trial = trial;
-        best.auc = result->valid_auc;
-      }
+namespace {
+
+// The best trial; nullopt unless every trial of the variant has a result.
+std::optional<Best> best_of(const std::vector<Cell>& cells, const ResultStore& store,
+                            const std::string& backbone, const std::string& variant) {
+  Best best;
+  for (const Cell& cell : cells) {
+    if (cell.at.backbone != backbone || cell.at.variant != variant) continue;
+    const Result* result = store.find(cell.key);
+    if (result == nullptr) return std::nullopt;
+    const int64_t trial = parse_int(cell.at.point).value_or(0);
+    if (trial == 0) best.first = result->valid_auc;
+    if (best.trials++ == 0 || result->valid_auc > best.auc) {
+      best.trial = trial;
+      best.auc = result->valid_auc;
     }
-    return best.trials == 0 ? std::nullopt : std::optional(best);
-  };
+  }
+  return best.trials == 0 ? std::nullopt : std::optional(best);
+}
+
+// The section of a backbone; empty unless every variant has had all its trials.
+std::string tuned_section(const TuneOptions& options, const std::vector<Cell>& cells,
+                          const ResultStore& store, const std::string& backbone) {
+  std::vector<std::pair<std::string, std::string>> sources;  // variant, whose trials
+  for (const std::string& variant : options.variants)
+    sources.emplace_back(variant, variant);
+  sources.insert(sources.end(), options.inherit.begin(), options.inherit.end());
+  std::string section = backbone + ":\n";
+  for (const auto& [variant, source] : sources) {
+    const std::optional<Best> best = best_of(cells, store, backbone, source);
+    if (!best) return "";
+    Config values = Config::parse("{}");
+    for (const Adjustment& adjustment : draw(options, source, best->trial))
+      values.set(adjustment.path, adjustment.yaml);
+    const bool changes = !values.keys().empty();
+    section += fmt::format("  {}:{}  # trial {} of {}{}: {:.4f}; as published {:.4f}\n", variant,
+                           changes ? "" : " {}", best->trial, best->trials,
+                           variant == source ? "" : " of " + source, best->auc, best->first);
+    if (changes) section += indented(values.yaml(), "    ");
+  }
+  return section;
+}
+
+}  // namespace
+
+std::string presets_text(const Experiment& experiment, const TuneOptions& options,
+                         const ResultStore& store, const Config& before) {
+  const std::vector<Cell> cells = plan_trials(experiment, options);
   std::string text = fmt::format(
-      "# Written by `llmcf tune` from {}: the best of at most {} trials per\n"
-      "# backbone and variant by validation AUC, on {:.0f} % of the users (seed {}).\n",
+      "# Written by `llmcf tune` from {}: the best of {} trials per backbone\n"
+      "# and variant by validation AUC, on {:.0f} % of the users (seed {}).\n",
       experiment.file.filename().string(), options.trials, 100 * options.user_share, options.seed);
-  for (const std::string& backbone : experiment.backbones) {
-    std::string section;
-    const auto add = [&](const std::string& variant, const std::string& source) {
-      const std::optional<Best> best = best_of(backbone, source);
-      if (!best) return;
-      Config values = Config::parse("{}");
-      for (const Adjustment& adjustment : draw(options, source, best->trial))
-        values.set(adjustment.path, adjustment.yaml);
-      const bool changes = !values.keys().empty();
-      section += fmt::format("  {}:{}  # trial {} of {}{}: {:.4f}; as published {:.4f}\n", variant,
-                             changes ? "" : " {}", best->trial, best->trials,
-                             variant == source ? "" : " of " + source, best->auc, best->first);
-      if (changes) section += indented(values.yaml(), "    ");
-    };
-    for (const std::string& variant : options.variants)
-      add(variant, variant);
-    for (const auto& [variant, source] : options.inherit)
-      add(variant, source);
-    if (!section.empty()) text += backbone + ":\n" + section;
+  for (const std::string& backbone : models::backbone_names()) {
+    const std::string section = tuned_section(options, cells, store, backbone);
+    if (!section.empty())
+      text += section;
+    else if (before.has(backbone))
+      text += backbone + ":\n" + indented(before.section(backbone).yaml(), "  ");
   }
   return text;
 }

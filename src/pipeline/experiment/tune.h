@@ -59,8 +59,9 @@ std::vector<Adjustment> draw(const TuneOptions& options, const std::string& vari
 // Every trial, backbone by backbone, variant by variant.
 std::vector<Cell> plan_trials(const Experiment& experiment, const TuneOptions& options);
 
-// The best trial of each backbone and variant that has one, as the text of a presets file.
+// The best trials as the text of a presets file. A backbone appears with new values only if all its
+// variants have had all their trials (budgets are equal or there are none); else as in `before`.
 std::string presets_text(const Experiment& experiment, const TuneOptions& options,
-                         const ResultStore& store);
+                         const ResultStore& store, const Config& before);
 
 }  // namespace llmcf::pipeline::experiment
