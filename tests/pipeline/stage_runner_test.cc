@@ -108,9 +108,22 @@ TEST_F(StageRunnerTest, IncompleteWorkRunsAgain) {
   partial.complete = [] { return false; };
   StageRunner runner(workspace_, {});
   EXPECT_FALSE(runner.run(partial).empty()) << "what there is can be used";
-  EXPECT_FALSE(std::filesystem::exists(workspace_.state("import")));
+  EXPECT_FALSE(runner.is_current(partial));
   run("a");
   EXPECT_EQ(runs_, 2);
+}
+
+TEST_F(StageRunnerTest, WhoSharesAWorkspaceUsesIncompleteWorkAndMakesNone) {
+  Stage partial = stage("a");
+  partial.complete = [] { return false; };
+  StageRunner owner(workspace_, {});
+  const std::string digest = owner.run(partial);
+  StageRunner guest(workspace_, {});
+  guest.require_current(true);
+  EXPECT_EQ(guest.run(stage("a")), digest);
+  EXPECT_EQ(runs_, 1);
+  EXPECT_THROW(guest.run(stage("b")), Error);
+  EXPECT_EQ(runs_, 1);
 }
 
 TEST_F(StageRunnerTest, ADatabaseIsJudgedByItsOwnDigest) {
