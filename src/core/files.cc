@@ -135,7 +135,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  return std::string(MappedFile(path).text());
+  std::string content(MappedFile(path).text());
+  if (!content.empty()) return content;
+  // Files of the kernel, as below /proc, say that they are empty and are not.
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 void write_file(const std::filesystem::path& path, std::string_view content) {

@@ -20,6 +20,10 @@ int64_t entries(const fs::path& directory) {
   return std::distance(fs::directory_iterator(directory), fs::directory_iterator());
 }
 
+TEST(ReadFile, ReadsFilesOfTheKernelThatClaimToBeEmpty) {
+  EXPECT_NE(read_file("/proc/self/status").find("VmRSS"), std::string::npos);
+}
+
 TEST(AtomicFile, LeavesNothingWithoutCommit) {
   const TemporaryDirectory directory;
   {

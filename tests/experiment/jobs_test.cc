@@ -91,6 +91,8 @@ TEST_F(Jobs, StartsNothingWhenTimeIsUp) {
 
 TEST(ProcessesFor, TakesTheNumberAskedForAndNeverNone) {
   EXPECT_EQ(processes_for(7, 1, 1000), 7);
+  EXPECT_EQ(processes_for(0, 1, 1), std::max(1U, std::thread::hardware_concurrency()))
+      << "one per core where memory allows";
   EXPECT_EQ(processes_for(0, 1, int64_t{1} << 40), 1) << "memory for none: still one";
   EXPECT_EQ(processes_for(0, 1 << 20, 1), 1);
 }

@@ -11,16 +11,24 @@ namespace {
 
 // Dotted paths of keys that do not change a result.
 const std::set<std::string>& data_left_out() {
-  static const std::set<std::string> keys = {"path", "interactions", "items",
-                                             "users", "schema", "name"};
+  static const std::set<std::string> keys = {"path",  "interactions", "items",
+                                             "users", "schema",       "name"};
   return keys;
 }
 
 const std::set<std::string>& reason_left_out() {
-  static const std::set<std::string> keys = {
-      "budget",        "concurrency",   "retry",           "max_failures",       "prompt",
-      "user_prompt",   "item_prompt",   "endpoint.url",    "endpoint.api_key_env",
-      "endpoint.prices", "endpoint.timeout_ms", "endpoint.stream"};
+  static const std::set<std::string> keys = {"budget",
+                                             "concurrency",
+                                             "retry",
+                                             "max_failures",
+                                             "prompt",
+                                             "user_prompt",
+                                             "item_prompt",
+                                             "endpoint.url",
+                                             "endpoint.api_key_env",
+                                             "endpoint.prices",
+                                             "endpoint.timeout_ms",
+                                             "endpoint.stream"};
   return keys;
 }
 
