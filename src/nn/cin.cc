@@ -111,10 +111,11 @@ class CinFunction : public torch::autograd::Function<CinFunction> {
                                   dpooled.size(1));
       const torch::Tensor& weight = saved[1 + layers + 2 * layer];
       const Maps maps = input_of(layer, x, outputs, shape);
-      dmaps = layer == 0 ? dx : at::zeros(maps.values.sizes());
+      dmaps = at::zeros(maps.values.sizes());  // never dx, which the kernel writes beside it
       down[1 + 2 * layer] = spread(x, maps, weight, up, dx, dmaps);
       down[2 + 2 * layer] = up.sum(0);
     }
+    if (dmaps.defined()) dx.add_(dmaps);  // the first layer's maps are the fields
     down[0] = dx.view({B, D, F}).transpose(1, 2);
     down.emplace_back();
     return down;

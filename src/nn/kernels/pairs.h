@@ -38,7 +38,7 @@ void weighted_items_backward(const Events& events, const float* up, const float*
 // first h columns count.
 void outer_products(const float* x, const float* y, float* out, int64_t rows, int64_t f_count,
                     int64_t h, int64_t stride);
-// Adds to dx [rows, f_count] and dy [rows, stride].
+// Adds to dx [rows, f_count] and dy [rows, stride], which must not overlap.
 void outer_products_backward(const float* up, const float* x, const float* y, float* dx, float* dy,
                              int64_t rows, int64_t f_count, int64_t h, int64_t stride);
 
