@@ -143,10 +143,9 @@ class DriftStudy : private Journey {
   void score_one(const ReadVariant& variant, int64_t seed, const train::FeatureStore& features) {
     const auto output = refreshed_scores(variant.name, seed);
     const auto work = [&] {
-      const std::vector<float> logits =
-          train::predict(task_of(variant, seed, features),
-                         workspace().run(variant.name, seed) / "best.safetensors",
-                         data::Split::kTest, variant.train.eval_batch_size);
+      const std::vector<float> logits = train::predict(
+          task_of(variant, seed, features), variant.train,
+          workspace().run(variant.name, seed) / "best.safetensors", data::Split::kTest);
       SafetensorsWriter writer;
       writer.add("logit", logits);
       writer.write(output);

@@ -342,13 +342,14 @@ TrainResult train(const TrainTask& task, const TrainOptions& options) {
   return Run(task, options).finish();
 }
 
-std::vector<float> predict(const TrainTask& task, const std::filesystem::path& checkpoint,
-                           data::Split split, int64_t batch_size) {
+std::vector<float> predict(const TrainTask& task, const TrainOptions& options,
+                           const std::filesystem::path& checkpoint, data::Split split) {
   LLMCF_ASSERT(task.features != nullptr);
-  const ScopedThreads threads(thread_count());
+  const ScopedThreads threads(training_threads(task.model, options));
   models::TrainableCtr model = make_model(task, {}, 0);
   load_weights(model, checkpoint);
-  BatchLoader loader(*task.features, split, {}, {.batch_size = batch_size, .depth = 3});
+  BatchLoader loader(*task.features, split, {},
+                     {.batch_size = options.eval_batch_size, .depth = options.prefetch});
   std::vector<float> logits;
   while (const models::Batch* batch = loader.next()) {
     const models::Prediction prediction = model.predict(*batch);

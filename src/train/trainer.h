@@ -102,8 +102,9 @@ int training_threads(const models::ModelOptions& model, const TrainOptions& opti
 TrainResult train(const TrainTask& task, const TrainOptions& options);
 
 // Logits of every row of a split under the weights of `checkpoint` (best.safetensors), in the
-// split's order.
-std::vector<float> predict(const TrainTask& task, const std::filesystem::path& checkpoint,
-                           data::Split split, int64_t batch_size = 512);
+// split's order. With the options of train() the test split's are those of test_scores.safetensors,
+// to the last bit.
+std::vector<float> predict(const TrainTask& task, const TrainOptions& options,
+                           const std::filesystem::path& checkpoint, data::Split split);
 
 }  // namespace llmcf::train
