@@ -177,11 +177,12 @@ class Splitter {
       throw Error(unknown_name("split.method", options.method, known));
   }
 
-  // Of the rows, by user.
-  std::vector<int64_t> times() const {
+  // Of the rows, by user: of those that options.user_share draws, or of everybody's.
+  std::vector<int64_t> times(bool drawn_only) const {
     std::vector<int64_t> times;
     std::vector<Candidate> rows;
     for (int32_t user = 1; user <= dataset_.num_users(); ++user) {
+      if (drawn_only && !is_drawn(user)) continue;
       collect(user, rows);
       for (const Candidate& row : rows)
         times.push_back(dataset_.event_time()[static_cast<size_t>(row.event)]);
@@ -261,7 +262,7 @@ class Splitter {
   // Times at which validation and test begin, so that their rows have the asked shares. Rows of the
   // same time fall on the same side, the later one.
   void find_cuts() {
-    std::vector<int64_t> times = this->times();
+    std::vector<int64_t> times = this->times(false);
     if (times.empty()) return;
     const auto quantile = [&](double share) {
       const auto at = std::min(times.size() - 1,
@@ -433,7 +434,7 @@ RowSet::RowSet(const std::filesystem::path& path)
 }
 
 std::vector<int64_t> row_times(const Dataset& dataset, const SplitOptions& options) {
-  std::vector<int64_t> times = Splitter(dataset, options).times();
+  std::vector<int64_t> times = Splitter(dataset, options).times(true);
   std::sort(times.begin(), times.end());
   return times;
 }

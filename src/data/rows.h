@@ -98,7 +98,8 @@ class RowSet {
   std::span<const int32_t> item_train_count_;
 };
 
-// Times of all rows that are no sampled negatives, ascending, whatever split they are in.
+// Times of all rows of the drawn users that are no sampled negatives, ascending, whatever split
+// they are in.
 std::vector<int64_t> row_times(const Dataset& dataset, const SplitOptions& options);
 
 // Splits, samples negatives and writes the file RowSet opens. Throws Error if a split would be

@@ -248,6 +248,21 @@ TEST_F(RowsTest, ExplicitCutsTakeEveryRowOnceAndLeaveOutWhatIsLater) {
             static_cast<int64_t>(events.size()));
 }
 
+TEST_F(RowsTest, RowTimesAreThoseOfTheDrawnUsers) {
+  const SplitOptions options{.user_share = 0.2,
+                             .cuts = TimeCuts{.valid_from = 10, .test_from = 15, .end = 100}};
+  const RowSet rows = split(options);
+  std::vector<int64_t> expected;
+  for (const Split part : kSplits) {
+    const Rows& of = rows.rows(part);
+    for (size_t row = 0; row < of.user.size(); ++row)
+      if (of.label[row] > 0) expected.push_back(of.time[row]);
+  }
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(row_times(*dataset_, options), expected);
+  EXPECT_LT(expected.size(), row_times(*dataset_, {}).size() / 2);
+}
+
 TEST_F(RowsTest, NegativesBetweenExplicitCutsWereSeenBeforeAndDoNotDependOnTheCuts) {
   std::vector<int64_t> first(static_cast<size_t>(dataset_->num_items()) + 1, 1000);
   for (size_t event = 0; event < dataset_->event_item().size(); ++event) {
