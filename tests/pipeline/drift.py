@@ -9,15 +9,11 @@ import sys
 import tempfile
 
 import small_run
+from small_run import expect
 
 SECTION = """
 drift: {windows: 3, start_share: 0.6}
 """
-
-
-def expect(condition, text):
-    if not condition:
-        sys.exit(f"FAILED: {text}")
 
 
 def drift(program, root, *arguments, status=0):
