@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/log.h"
 #include "core/strings.h"
 
 namespace llmcf::pipeline {
@@ -122,14 +123,24 @@ void append_annotation(const std::filesystem::path& path, const Annotation& anno
 int64_t erase_annotations(const Workspace& workspace) {
   const std::filesystem::path path = workspace.annotations();
   if (!workspace.has_erased() || !std::filesystem::exists(path)) return 0;
-  const std::vector<Annotation> annotations = read_annotations(path);
+  const std::string text = whole_lines(path);
   std::string kept;
-  int64_t removed = 0;
-  for (const Annotation& annotation : annotations) {
-    if (workspace.is_erased(annotation.query.user) || workspace.is_erased(annotation.example.user))
+  int64_t removed = 0, number = 0;
+  for (const std::string_view line : split(text, '\n')) {
+    ++number;
+    if (line.empty()) continue;
+    try {
+      const Annotation annotation = parse(line);
+      if (workspace.is_erased(annotation.query.user) ||
+          workspace.is_erased(annotation.example.user))
+        ++removed;
+      else
+        kept += line_of(annotation);
+    } catch (const nlohmann::json::exception&) {  // its message quotes the line
       ++removed;
-    else
-      kept += line_of(annotation);
+      log::warn("{}:{}: not a judgement; removed, for it may name an erased user", path.string(),
+                number);
+    }
   }
   // A torn line may hold a part of a name.
   if (kept.size() != std::filesystem::file_size(path)) write_file(path, kept);

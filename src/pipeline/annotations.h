@@ -45,7 +45,8 @@ std::vector<Annotation> read_annotations(const std::filesystem::path& path);
 // Throws Error with the path and the system's reason.
 void append_annotation(const std::filesystem::path& path, const Annotation& annotation);
 
-// Removes every judgement whose row or example is of an erased user. Returns how many.
+// Removes every judgement whose row or example is of an erased user, and, with a warning, every
+// line that cannot be read: it may name one. Returns how many.
 int64_t erase_annotations(const Workspace& workspace);
 
 }  // namespace llmcf::pipeline

@@ -28,16 +28,21 @@ int64_t erase_user(Workspace& workspace, const std::string& user, bool even_if_u
   if (std::filesystem::exists(workspace.pool())) pool.emplace(workspace.pool());
   const bool in_pool =
       pool && !(pool->show(user, 1).empty() && pool->show_knowledge(user, 1).empty());
-  if (!in_pool && !even_if_unknown && !in_dataset(workspace, user)) {
+  // Who is listed may be left of an erasure that was interrupted.
+  const auto is_known = [&] {
+    return in_pool || workspace.is_erased(user) || in_dataset(workspace, user);
+  };
+  if (!even_if_unknown && !is_known()) {
     throw Error(fmt::format(
         "{}: neither data set nor pool has a user '{}': nothing was erased; ids are those of the "
         "input (--force erases all the same, so that a later import leaves them out)",
         workspace.root().string(), user));
   }
-  // The list first: whatever a kill interrupts from here on, the next run finishes.
+  // The list first: whatever a kill or an error interrupts from here on, the next run finishes.
   workspace.erase(user);
+  const int64_t jobs = pool ? pool->erase_user(user) : 0;
   erase_annotations(workspace);
-  return pool ? pool->erase_user(user) : 0;
+  return jobs;
 }
 
 void erase_from(cot::Pool& pool, const Workspace& workspace) {

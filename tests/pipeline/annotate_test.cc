@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/random.h"
+#include "pipeline/erasure.h"
 
 namespace llmcf::pipeline {
 namespace {
@@ -87,6 +88,25 @@ TEST_F(AnnotationsTest, ErasedUsersAndTornLinesLeaveNoTrace) {
   write_file(path(), read_file(path()) + "{\"annotator\": \"user 1");
   EXPECT_EQ(erase_annotations(workspace), 0);
   EXPECT_TRUE(read_file(path()).ends_with("}\n"));
+}
+
+TEST_F(AnnotationsTest, ADamagedLineDoesNotKeepAUserFromBeingErased) {
+  Workspace workspace(directory_.path());
+  append_annotation(path(), judgement("anna", 1, 2, 0.25));
+  append_annotation(path(), judgement("anna", 2, 1, 0.5));
+  write_file(path(), "{\"query\": {\"user\": \"user 1 damaged\n" + read_file(path()));
+  std::filesystem::create_directories(workspace.pool().parent_path());
+  {
+    cot::Pool pool(workspace.pool());
+    pool.set_sample(std::vector<cot::JobRow>{{.user = "user \"1\"", .position = 1, .item = "i"}},
+                    "data");
+  }
+  EXPECT_EQ(erase_user(workspace, "user \"1\"", false), 1);
+  EXPECT_TRUE(cot::Pool(workspace.pool()).users().empty());
+  const auto left = read_annotations(path());
+  ASSERT_EQ(left.size(), 1U) << "nor does it stay: it may name the user";
+  EXPECT_EQ(left[0].query.time, 2);
+  EXPECT_EQ(erase_user(workspace, "user \"1\"", false), 0) << "erasing again is no error";
 }
 
 // 200 rows with four examples each; every third row has none.
