@@ -20,6 +20,21 @@ constexpr int64_t kBatch = 512;       // jobs per transaction without requests
 constexpr int64_t kTellEvery = 64;    // stored jobs between calls of `stored` with requests
 constexpr int64_t kEstimated = 1000;  // jobs that an estimate renders
 
+// What the prompts of a kind show.
+const char* sent_for(JobKind kind) {
+  switch (kind) {
+    case JobKind::kItem:
+      return "the catalogue's texts";
+    case JobKind::kUser:
+      return "the histories";
+    case JobKind::kTeach:
+      return "the histories and the items asked about";
+    case JobKind::kRow:
+      break;
+  }
+  return "the histories, the items and (unless reason.tell_decision is false) the decisions";
+}
+
 }  // namespace
 
 Effort Effort::from(const Config& reason) {
@@ -168,14 +183,29 @@ void check_price(const Reasoner& reasoner, const Effort& effort) {
                   reasoner.model()));
 }
 
-void announce(const Reasoner& reasoner, int64_t jobs, const std::string& what) {
+const char* what_of(JobKind kind) {
+  switch (kind) {
+    case JobKind::kUser:
+      return "texts about users";
+    case JobKind::kItem:
+      return "texts about items";
+    case JobKind::kTeach:
+      return "verdicts of the teacher";
+    case JobKind::kRow:
+      break;
+  }
+  return "chains of thought";
+}
+
+void announce(const Reasoner& reasoner, int64_t jobs, JobKind kind) {
+  const char* what = what_of(kind);
   if (reasoner.is_template()) {
     log::info("{} {} come from the template reasoner: no language model", with_commas(jobs), what);
   } else if (!reasoner.is_local()) {
-    log::warn(
-        "the histories behind {} {} leave this machine: they are sent to {} (model {}). User names "
-        "are not sent, items and their order are",
-        with_commas(jobs), what, reasoner.address(), reasoner.model());
+    log::warn("{} behind {} {} leave this machine: they are sent to {} (model {}). {}",
+              sent_for(kind), with_commas(jobs), what, reasoner.address(), reasoner.model(),
+              kind == JobKind::kItem ? "Nothing about users is sent"
+                                     : "User names are not sent, items and their order are");
   }
 }
 

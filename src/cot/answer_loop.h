@@ -85,8 +85,10 @@ class AnswerLoop {
 
 // Throws Error for a budget in money without a price.
 void check_price(const Reasoner& reasoner, const Effort& effort);
-// Says who answers, and what leaves the machine. `what`: "chains of thought", ...
-void announce(const Reasoner& reasoner, int64_t jobs, const std::string& what);
+// What the answers to a kind of job are: "chains of thought", "texts about users", ...
+const char* what_of(JobKind kind);
+// Says who answers, and what leaves the machine.
+void announce(const Reasoner& reasoner, int64_t jobs, JobKind kind);
 
 // What a generation would do. Tokens are approximate (characters / 4).
 struct Estimate {
@@ -98,7 +100,7 @@ struct Estimate {
   int64_t completion_tokens = 0;  // at most
   double money = 0;
   bool has_price = true;
-  std::string address;  // where histories would go; empty if they stay in the process
+  std::string address;  // where prompts would go; empty if they stay in the process
   bool local = true;
 
   std::string text() const;  // a few lines for people

@@ -162,7 +162,7 @@ GenerateReport generate(const GenerateInput& input, Pool& pool, const GenerateOp
   if (pool.meta("scoring") != scoring) pool.forget_scores(scoring);
   const int64_t jobs =
       pool.adopt(source_of(input, options), options.candidates, input.prompt.text());
-  if (jobs > 0) announce(input.reasoner, jobs, "chains of thought");
+  if (jobs > 0) announce(input.reasoner, jobs, JobKind::kRow);
 
   Generator generator(input, pool, options);
   generator.run(jobs);

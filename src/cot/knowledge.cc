@@ -17,20 +17,6 @@ namespace llmcf::cot {
 
 namespace {
 
-const char* what_of(JobKind kind) {
-  switch (kind) {
-    case JobKind::kUser:
-      return "texts about users";
-    case JobKind::kItem:
-      return "texts about items";
-    case JobKind::kTeach:
-      return "verdicts of the teacher";
-    case JobKind::kRow:
-      break;
-  }
-  return "chains of thought";
-}
-
 Source source_of(JobKind kind, const KnowledgeInput& input, const GenerateOptions& options) {
   std::string settings = fmt::format(
       "{} {} max_item_chars={}", job_kind_name(kind),
@@ -144,7 +130,7 @@ KnowledgeReport generate_knowledge(JobKind kind, const KnowledgeInput& input,
   report.jobs = static_cast<int64_t>(jobs.size());
   report.added = queue.set_jobs(jobs);
   const int64_t left = queue.adopt(source_of(kind, input, options), input.prompt.text());
-  if (left > 0) announce(input.reasoner, left, what_of(kind));
+  if (left > 0) announce(input.reasoner, left, kind);
   const Requests requests(kind, input, options);
   AnswerLoop loop({.reasoner = input.reasoner,
                    .queue = queue,

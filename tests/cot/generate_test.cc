@@ -1,6 +1,7 @@
 // The stage `reason` as a whole: template and endpoint, budget, estimate, examples.
 #include "cot/generate.h"
 
+#include <functional>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -213,17 +214,32 @@ class FarReasoner final : public Reasoner {
   }
 };
 
-TEST_F(GenerateTest, SaysThatHistoriesLeaveTheMachine) {
+// What is logged while `work` runs.
+std::string logged(const std::function<void()>& work) {
   std::ostringstream lines;
   const auto before = spdlog::default_logger();
   spdlog::set_default_logger(std::make_shared<spdlog::logger>(
       "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+  work();
+  spdlog::set_default_logger(before);
+  return lines.str();
+}
+
+TEST_F(GenerateTest, SaysThatHistoriesLeaveTheMachine) {
   Pool pool(shop_.path("pool.sqlite"));
   const FarReasoner far;
-  generate(input(far), pool, everything());
-  spdlog::set_default_logger(before);
-  EXPECT_THAT(lines.str(),
+  EXPECT_THAT(logged([&] { generate(input(far), pool, everything()); }),
               HasSubstr("leave this machine: they are sent to https://llm.example/v1"));
+}
+
+TEST_F(GenerateTest, SaysWhatIsSentForEachKind) {
+  const FarReasoner far;
+  const auto said = [&](JobKind kind) { return logged([&] { announce(far, 3, kind); }); };
+  EXPECT_THAT(said(JobKind::kRow), HasSubstr("decisions behind 3 chains of thought leave"));
+  EXPECT_THAT(said(JobKind::kUser), HasSubstr("the histories behind 3 texts about users leave"));
+  EXPECT_THAT(said(JobKind::kTeach), HasSubstr("the items asked about behind 3 verdicts"));
+  EXPECT_THAT(said(JobKind::kItem), HasSubstr("the catalogue's texts behind 3 texts about items"));
+  EXPECT_THAT(said(JobKind::kItem), Not(HasSubstr("histor")));
 }
 
 TEST_F(GenerateTest, MoneyBudgetNeedsAPrice) {
