@@ -47,6 +47,7 @@
 //       "wrong_width"   embeddings: one number too few in each vector
 //       "missing"       embeddings: the last entry is absent
 //       "duplicate"     embeddings: every entry has index 0
+//       "no_logprobs"   chat: the usual answer without log-probabilities
 //       "null"          embeddings: a null among the numbers; chat: content is null
 //
 // Log entries (JSON): {"event": "request", "id", "time", "path", "method", "prompt" (chat: content

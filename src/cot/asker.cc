@@ -89,6 +89,7 @@ Asker::End Asker::ask_once(int64_t job, const ReasonRequest& request, int64_t& s
     }
     queue_.end_request(ledger, outcome.reason, outcome.usage, outcome.latency_ms);
     if (outcome.reason == "cancelled") return End::kCancelled;
+    if (outcome.status == Status::kHopeless) throw Error(outcome.detail);
     log::debug("job {}: {} {}", job, outcome.reason, outcome.detail);
     if (outcome.status == Status::kRetry && backoff.wait(outcome.retry_after)) continue;
     if (settings_.cancelled != nullptr && *settings_.cancelled) return End::kCancelled;

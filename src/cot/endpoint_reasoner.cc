@@ -19,6 +19,9 @@ namespace {
 using Json = nlohmann::json;
 using Status = ReasonOutcome::Status;
 
+// So many answers of a server that has told none before prove that it tells none.
+constexpr int64_t kAnswersWithoutOdds = 3;
+
 // More tokens than any tokenizer in use makes of it: a token per 2 ASCII characters and one per
 // other byte, and what the chat format adds.
 int64_t token_bound(const RenderedPrompt& prompt) {
@@ -274,13 +277,6 @@ void EndpointReasoner::read_answer(ChatAnswer& answer, const ReasonRequest& requ
     fail_charged("no_text", request, outcome);
     return;
   }
-  if (request.kind == JobKind::kTeach && choices[0].first_token.empty()) {
-    throw Error(
-        fmt::format("{}: the answer has no log-probabilities (choices[0].logprobs.content[0]."
-                    "top_logprobs); a server without them cannot teach: set "
-                    "reason.endpoint.logprobs to false",
-                    address()));
-  }
   Usage usage;
   for (const ChatChoice& choice : choices) {
     usage.completion_tokens += approximate_tokens(choice.text);
@@ -302,7 +298,31 @@ void EndpointReasoner::read_answer(ChatAnswer& answer, const ReasonRequest& requ
   outcome.status = Status::kAnswered;
   outcome.reason = "ok";
   outcome.usage = priced(usage);
+  if (request.kind == JobKind::kTeach && !has_odds(choices[0], request, outcome)) return;
   share_usage(outcome.usage, outcome.answers);
+}
+
+// An end of text as the first token has none, also where the server supports them.
+bool EndpointReasoner::has_odds(const ChatChoice& choice, const ReasonRequest& request,
+                                ReasonOutcome& outcome) const {
+  if (!choice.first_token.empty()) {
+    has_told_odds_ = true;
+    return true;
+  }
+  outcome.answers.clear();
+  outcome.reason = "no_logprobs";
+  outcome.detail =
+      "the answer has no log-probabilities (choices[0].logprobs.content[0].top_logprobs)";
+  outcome.status = Status::kRefused;
+  const bool told = request.judged_before || has_told_odds_;
+  if (!told && ++answers_without_odds_ >= kAnswersWithoutOdds) {
+    outcome.status = Status::kHopeless;
+    outcome.detail = fmt::format(
+        "{}: {}; a server without them cannot teach: set reason.endpoint.logprobs to "
+        "false",
+        address(), outcome.detail);
+  }
+  return false;
 }
 
 }  // namespace llmcf::cot

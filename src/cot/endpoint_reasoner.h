@@ -8,6 +8,7 @@
 //     its finish_reason or that ended with [DONE].
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,7 @@
 namespace llmcf::cot {
 
 class ChatAnswer;
+struct ChatChoice;
 
 // Per million tokens, in whatever currency the budget is meant.
 struct Price {
@@ -82,7 +84,12 @@ class EndpointReasoner final : public Reasoner {
   void read_refusal(const net::HttpResponse& response, ReasonOutcome& outcome) const;
   void read_answer(ChatAnswer& answer, const ReasonRequest& request, int64_t n,
                    ReasonOutcome& outcome) const;
+  bool has_odds(const ChatChoice& choice, const ReasonRequest& request,
+                ReasonOutcome& outcome) const;
 
+  // Whether the server tells log-probabilities.
+  mutable std::atomic<bool> has_told_odds_ = false;
+  mutable std::atomic<int64_t> answers_without_odds_ = 0;
   EndpointOptions options_;
   std::optional<Price> price_;
   std::unique_ptr<net::HttpClient> client_;

@@ -131,12 +131,16 @@ KnowledgeReport generate_knowledge(JobKind kind, const KnowledgeInput& input,
   report.added = queue.set_jobs(jobs);
   const int64_t left = queue.adopt(source_of(kind, input, options), input.prompt.text());
   if (left > 0) announce(input.reasoner, left, kind);
+  const bool judged_before = kind == JobKind::kTeach && left > 0 && !queue.current().empty();
   const Requests requests(kind, input, options);
   AnswerLoop loop({.reasoner = input.reasoner,
                    .queue = queue,
                    .request =
                        [&](const Claim& claim) {
-                         return requests.of(claim.row.user, claim.row.position, claim.row.item);
+                         ReasonRequest request =
+                             requests.of(claim.row.user, claim.row.position, claim.row.item);
+                         request.judged_before = judged_before;
+                         return request;
                        }},
                   {.name = what_of(kind), .candidates = 1, .effort = options.effort()},
                   pool.spent(true));

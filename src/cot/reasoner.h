@@ -29,6 +29,9 @@ struct ReasonRequest {
   uint64_t seed = 0;       // of the first candidate
   JobKind kind = JobKind::kRow;
   Parts parts{};  // of a chain of thought
+  // Of kind kTeach: some row has been judged by this source, so an answer that cannot be read says
+  // nothing about the others.
+  bool judged_before = false;
 };
 
 struct ReasonAnswer {
@@ -44,6 +47,7 @@ struct ReasonOutcome {
     kAnswered,  // 1 to `candidates` answers
     kRetry,     // the same request may work later: 429, 5xx, timeout, drop, broken JSON
     kRefused,   // this request will not work, another may: 400, 413, 422
+    kHopeless,  // it was answered and costs, and no other will work: generation stops with `detail`
   };
   Status status = Status::kAnswered;
   std::vector<ReasonAnswer> answers;

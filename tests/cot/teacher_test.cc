@@ -156,7 +156,7 @@ TEST_F(EndpointTeacherTest, NeitherYesNorNoIsKeptAndTeachesNothing) {
   EXPECT_THROW(pool_scores(pool, dataset(), rows(), teach_), Error);
 }
 
-TEST_F(EndpointTeacherTest, AServerWithoutLogProbabilitiesStopsAtOnce) {
+TEST_F(EndpointTeacherTest, AServerWithoutLogProbabilitiesStopsSoon) {
   server_->script(R"({"chat": {"text": "Yes"}})");
   Pool pool(shop_.path("pool.sqlite"));
   options_.concurrency = 1;
@@ -166,7 +166,29 @@ TEST_F(EndpointTeacherTest, AServerWithoutLogProbabilitiesStopsAtOnce) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("logprobs to false"));
   }
-  EXPECT_EQ(server_->requests().size(), 1U);
+  EXPECT_EQ(server_->requests().size(), 3U) << "one such answer may be an end of text";
+  EXPECT_EQ(pool.spent(true).requests, 3);
+  EXPECT_GE(pool.spent(true).prompt_tokens, 3) << "they were answered, so they cost";
+}
+
+TEST_F(EndpointTeacherTest, AnAnswerWithoutLogProbabilitiesFailsItsJobAlone) {
+  const std::string chat =
+      R"("chat": {"text": "Yes", "top_logprobs": [["Yes", -0.5], ["No", -1.5]],
+                  "prompt_tokens": 100, "completion_tokens": 1}})";
+  server_->script(R"({"rules": [{"times": 1, "action": "no_logprobs"},
+                                {"skip": 1, "times": 3, "action": "no_logprobs"}], )" +
+                  chat);
+  Pool pool(shop_.path("pool.sqlite"));
+  options_.concurrency = 1;
+  const auto first = ask(pool);
+  EXPECT_EQ(first.failed, 4);
+  EXPECT_EQ(first.remaining, 4);
+  EXPECT_EQ(first.answered, first.jobs - 4);
+  EXPECT_EQ(pool.spent(true).tokens(), first.jobs * 101);
+  server_->script(R"({"rules": [{"action": "no_logprobs"}], )" + chat);
+  EXPECT_EQ(ask(pool).failed, 4) << "others were judged, so the server can";
+  server_->script("{" + chat);
+  EXPECT_EQ(ask(pool).remaining, 0);
 }
 
 }  // namespace

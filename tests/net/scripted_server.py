@@ -142,7 +142,7 @@ def chat(body, options, texts, action):
               "choices": [{"index": i, "finish_reason": finish,
                            "message": {"role": "assistant", "content": None if action == "null" else text}}
                           for i, text in enumerate(texts)]}
-    if body.get("logprobs") and "top_logprobs" in options:
+    if body.get("logprobs") and "top_logprobs" in options and action != "no_logprobs":
         top = [{"token": token, "logprob": value} for token, value in options["top_logprobs"]]
         for choice in answer["choices"]:
             choice["logprobs"] = {"content": [{"token": top[0]["token"], "logprob": top[0]["logprob"],
