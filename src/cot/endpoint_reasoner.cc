@@ -298,6 +298,13 @@ void EndpointReasoner::read_answer(ChatAnswer& answer, const ReasonRequest& requ
   outcome.status = Status::kAnswered;
   outcome.reason = "ok";
   outcome.usage = priced(usage);
+  const bool is_knowledge = request.kind == JobKind::kUser || request.kind == JobKind::kItem;
+  if (is_knowledge && outcome.answers[0].text.empty()) {  // a model that never stopped thinking
+    outcome.answers.clear();
+    outcome.status = Status::kRefused;
+    outcome.reason = "empty_text";
+    return;
+  }
   if (request.kind == JobKind::kTeach && !has_odds(choices[0], request, outcome)) return;
   share_usage(outcome.usage, outcome.answers);
 }

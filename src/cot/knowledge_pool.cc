@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/strings.h"
 #include "cot/pool_sql.h"
 
 namespace llmcf::cot {
@@ -19,6 +20,10 @@ std::optional<YesNo> read_verdict(const Statement& statement, int column) {
   if (statement.is_null(column) || statement.is_null(column + 1)) return std::nullopt;
   return YesNo{.yes = statement.real(column), .no = statement.real(column + 1)};
 }
+
+// "answer a of job j says something". A verdict is not in its text.
+constexpr const char* kSaysSomething =
+    "(j.kind = 'teach' OR trim(a.text, ' ' || char(9, 10, 11, 12, 13)) <> '')";
 
 void bind_job(Statement& statement, const std::string& kind, const KnowledgeJob& job) {
   statement.bind(kind).bind(job.user).bind(job.position).bind(job.item).bind(job.input);
@@ -83,8 +88,8 @@ int64_t KnowledgePool::count_missing(std::span<const KnowledgeJob> jobs,
   Statement count(pool_.database_,
                   fmt::format("SELECT count(*) FROM knowledge_jobs j JOIN knowledge_answers a ON "
                               "a.job = j.id WHERE j.kind = ? AND j.user = ? AND j.position = ? "
-                              "AND j.item = ? AND j.input = ? AND {}",
-                              fresh(find_source(pool_.database_, source))));
+                              "AND j.item = ? AND j.input = ? AND {} AND {}",
+                              fresh(find_source(pool_.database_, source)), kSaysSomething));
   int64_t missing = 0;
   for (const KnowledgeJob& job : jobs) {
     bind_job(count, kind_, job);
@@ -107,9 +112,9 @@ int64_t KnowledgePool::adopt(const Source& source, const std::string& prompt_tex
   database.exec("UPDATE ledger SET status = 'interrupted' WHERE status = 'open'");
   Statement(database,
             fmt::format("UPDATE knowledge_jobs AS j SET reason = '', state = CASE WHEN EXISTS "
-                        "(SELECT 1 FROM knowledge_answers a WHERE a.job = j.id AND {}) THEN {} "
-                        "ELSE {} END WHERE active = 1 AND kind = ?",
-                        fresh(source_id_), state_number(JobState::kDone),
+                        "(SELECT 1 FROM knowledge_answers a WHERE a.job = j.id AND {} AND {}) "
+                        "THEN {} ELSE {} END WHERE active = 1 AND kind = ?",
+                        fresh(source_id_), kSaysSomething, state_number(JobState::kDone),
                         state_number(JobState::kPending)))
       .bind(kind_)
       .run();
@@ -202,11 +207,16 @@ void KnowledgePool::store_batch(std::span<const NewAnswer> answers) {
 void KnowledgePool::insert(std::span<const NewAnswer> answers) {
   const int64_t version = pool_.version_unlocked();
   const int64_t now = pool_.options_.clock();
+  // What is replaced is an empty text of an older pool.
   Statement statement(pool_.database_,
-                      fmt::format("INSERT INTO knowledge_answers (job, yes, no, {}) VALUES (?, ?, "
-                                  "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                      fmt::format("INSERT OR REPLACE INTO knowledge_answers (job, yes, no, {}) "
+                                  "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                                   kWritingColumns));
   for (const NewAnswer& answer : answers) {
+    if (kind_ != job_kind_name(JobKind::kTeach) && trim(answer.text).empty()) {
+      set_state(answer.job, JobState::kFailed, "the text is empty");
+      continue;
+    }
     statement.bind(answer.job)
         .bind(answer.verdict ? std::optional(answer.verdict->yes) : std::nullopt)
         .bind(answer.verdict ? std::optional(answer.verdict->no) : std::nullopt);
@@ -225,8 +235,8 @@ std::vector<KnowledgeText> KnowledgePool::current() const {
                              "a.no FROM knowledge_jobs j JOIN knowledge_answers a ON a.job = j.id "
                              "JOIN sources s ON s.id = a.source WHERE j.active = 1 AND j.kind = ? "
                              "AND a.source = CAST((SELECT value FROM meta WHERE key = ?) AS "
-                             "INTEGER) ORDER BY j.id, a.version DESC",
-                             kReasoner));
+                             "INTEGER) AND {} ORDER BY j.id, a.version DESC",
+                             kReasoner, kSaysSomething));
   find.bind(kind_).bind(meta_key());
   int64_t last = 0;
   while (find.step()) {

@@ -3,7 +3,8 @@
 // the pool's.
 //
 // Invariants: those of pool.h, with one answer per job. An answer stays current until a newer one
-// of the adopted source is stored.
+// of the adopted source is stored. An empty text about a user or an item is no answer: its job
+// fails and is asked about again.
 #pragma once
 
 #include <cstdint>

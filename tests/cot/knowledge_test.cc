@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/strings.h"
 #include "core/threads.h"
 #include "cot/endpoint_reasoner.h"
 #include "cot/knowledge_set.h"
@@ -31,6 +32,25 @@ class Echo final : public Reasoner {
     outcome.answers.push_back({.text = request.prompt.user, .finish_reason = "stop"});
     return outcome;
   }
+};
+
+// Has nothing to say about one user and one item.
+class Silent final : public Reasoner {
+ public:
+  explicit Silent(std::string about) : about_(std::move(about)) {}
+  std::string kind() const override { return "endpoint"; }
+  std::string model() const override { return "silent"; }
+  std::string settings() const override { return ""; }
+  ReasonOutcome attempt(const ReasonRequest& request, const std::atomic<bool>*) const override {
+    ReasonOutcome outcome;
+    const bool quiet = request.prompt.user.find(about_) != std::string::npos;
+    outcome.answers.push_back(
+        {.text = quiet ? " \n\t" : request.prompt.user, .finish_reason = "length"});
+    return outcome;
+  }
+
+ private:
+  std::string about_;
 };
 
 class KnowledgeTest : public ::testing::Test {
@@ -170,6 +190,63 @@ TEST_F(KnowledgeTest, AMissingTextIsReplacedByAShorterHistorys) {
   const data::Rows& test = rows().rows(data::Split::kTest);
   for (size_t row = 0; row < test.user.size(); ++row)
     EXPECT_EQ(set.user_row(data::Split::kTest)[row] == 0, test.user[row] == resolver.user(nobody));
+}
+
+TEST_F(KnowledgeTest, AnEmptyTextIsAMissingText) {
+  Pool pool(shop_.path("pool.sqlite"));
+  const std::string quiet = neutralise(dataset().item_text(rows().history(1, 4)[3]), 300);
+  for (const JobKind kind : {JobKind::kUser, JobKind::kItem}) {
+    const auto report = write(pool, kind, Silent(quiet), jobs(kind));
+    EXPECT_GT(report.remaining, 0);
+    EXPECT_LT(report.remaining, report.jobs);
+    for (const KnowledgeText& text : KnowledgePool(pool, kind).current())
+      EXPECT_FALSE(trim(text.text).empty());
+  }
+  const auto counts = save(pool, "knowledge");
+  EXPECT_GT(counts.rows_shorter, 0);
+  EXPECT_EQ(counts.items_without, 1);
+  const KnowledgeSet set(shop_.path("knowledge"));
+  const auto width = static_cast<size_t>(set.width());
+  for (size_t row = 1; row < set.user_vectors().size() / width; ++row) {
+    const auto vector = set.user_vectors().subspan(row * width, width);
+    EXPECT_FALSE(std::all_of(vector.begin(), vector.end(), [](float x) { return x == 0; }));
+  }
+}
+
+TEST_F(KnowledgeTest, AnEmptyTextOfAnOlderPoolIsAskedForAgain) {
+  const auto path = shop_.path("pool.sqlite");
+  {
+    Pool pool(path);
+    write(pool, JobKind::kItem);
+  }
+  Database(path, Database::Mode::kReadWrite)
+      .exec("UPDATE knowledge_answers SET text = char(10) WHERE id <= 2");
+  Pool pool(path);
+  EXPECT_EQ(KnowledgePool(pool, JobKind::kItem).current().size(),
+            static_cast<size_t>(dataset().num_items()) - 2);
+  EXPECT_EQ(estimate_knowledge(JobKind::kItem, {dataset(), rows(), item_prompt_, template_},
+                               jobs(JobKind::kItem), &pool, options_)
+                .jobs,
+            2);
+  EXPECT_EQ(write(pool, JobKind::kItem).answered, 2);
+  EXPECT_EQ(KnowledgePool(pool, JobKind::kItem).current().size(),
+            static_cast<size_t>(dataset().num_items()));
+}
+
+TEST_F(KnowledgeTest, AModelThatNeverStoppedThinkingFailsItsJob) {
+  LLMCF_REQUIRE_PYTHON();
+  testing::ScriptedServer server;
+  server.script(R"({"chat": {"text": "<think>cut off", "prompt_tokens": 50,
+                             "completion_tokens": 5}})");
+  EndpointOptions endpoint;
+  endpoint.url = server.url() + "/v1";
+  endpoint.model = "tiny";
+  options_.max_failures = 0;
+  Pool pool(shop_.path("pool.sqlite"));
+  const auto report = write(pool, JobKind::kItem, EndpointReasoner(endpoint), jobs(JobKind::kItem));
+  EXPECT_EQ(report.answered, 0);
+  EXPECT_EQ(report.failed, report.jobs);
+  EXPECT_EQ(pool.spent(true).tokens(), report.jobs * 55);
 }
 
 TEST_F(KnowledgeTest, SameBytesOnAnyNumberOfThreads) {
