@@ -165,10 +165,6 @@ TeacherScores pool_scores(Pool& pool, const data::Dataset& dataset, const data::
     if (text.verdict)
       verdicts.emplace(key_of(text.job.user, text.job.position, text.job.item), *text.verdict);
   }
-  if (verdicts.empty()) {
-    throw Error(fmt::format("{}: the teacher has scored no row; see `llmcf pool show`",
-                            pool.path().string()));
-  }
   for (const data::Split split : data::kAllSplits) {
     const data::Rows& part = rows.rows(split);
     std::vector<float>& logits = scores.logits[static_cast<size_t>(split)];
@@ -207,6 +203,16 @@ TeacherSet::TeacherSet(const std::filesystem::path& path)
 
 std::span<const float> TeacherSet::logits(data::Split split) const {
   return reader_->get<float>(tensor_name(split), {-1, 2});
+}
+
+void TeacherSet::check_teaches() const {
+  const auto train = logits(data::Split::kTrain);
+  if (!std::all_of(train.begin(), train.end(), [](float logit) { return std::isnan(logit); }))
+    return;
+  throw Error(fmt::format(
+      "{}: no training row has a teacher's score, so there is nothing to distil; raise "
+      "reason.budget or teach.share, or see `llmcf pool show` for what the teacher said",
+      reader_->path().string()));
 }
 
 }  // namespace llmcf::cot

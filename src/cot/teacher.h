@@ -51,7 +51,7 @@ struct TeacherScores {
 // The template's scores; needs no pool.
 TeacherScores template_scores(const data::Dataset& dataset, const data::RowSet& rows,
                               const TeachOptions& options, int64_t max_history);
-// What the pool's teacher said.
+// What the pool's teacher said; `source` is empty if it has said nothing yet.
 TeacherScores pool_scores(Pool& pool, const data::Dataset& dataset, const data::RowSet& rows,
                           const TeachOptions& options);
 
@@ -67,6 +67,8 @@ class TeacherSet {
   const std::string& source() const { return reader_->metadata("source"); }
   const std::string& note(const std::string& key) const { return reader_->metadata(key); }
   std::span<const float> logits(data::Split split) const;  // [rows, 2]
+  // Throws Error, naming what to do, if no training row has a score: nothing can be learnt from it.
+  void check_teaches() const;
 
  private:
   std::unique_ptr<SafetensorsReader> reader_;

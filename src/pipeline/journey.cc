@@ -288,6 +288,7 @@ void Journey::train_one(const ReadVariant& variant, int64_t seed,
                         const train::FeatureStore& features) {
   const auto directory = workspace_.run(variant.name, seed);
   const auto work = [&] {
+    if (variant.model.distillation_weight > 0) teacher().check_teaches();
     train::TrainOptions options = variant.train;
     options.seed = seed;
     const train::TrainResult result = train::train(task_of(variant, seed, features), options);

@@ -141,8 +141,8 @@ void Journey::knowledge() {
 void Journey::teach() {
   if (!uses_teacher_) return;
   // What the template scores depends on nothing else of section `reason`.
-  const std::string asked =
-      reasoner_->judges() ? config_.reason.canonical() + teach_prompt_->hash() : "template/1";
+  const std::string asked = reasoner_->judges() ? config_.reason.canonical() + teach_prompt_->hash()
+                                                : "template/1";
   const std::string key = stage_key("teach", kTeachFormat,
                                     {digests_.dataset, digests_.rows, config_.teach.canonical(),
                                      asked, std::to_string(generate_options_.max_history)});
@@ -173,7 +173,10 @@ cot::TeacherScores Journey::ask_teacher(bool& complete) {
       generate_options_);
   tell("verdicts of the teacher", report);
   complete = report.remaining == 0;
-  return cot::pool_scores(pool, dataset(), rows(), teach_options_);
+  cot::TeacherScores scores = cot::pool_scores(pool, dataset(), rows(), teach_options_);
+  if (scores.source.empty())
+    scores.source = fmt::format("{}:{}", reasoner_->kind(), reasoner_->model());
+  return scores;
 }
 
 // The teacher's own AUC and LogLoss on the rows that it scored.

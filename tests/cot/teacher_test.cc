@@ -153,7 +153,20 @@ TEST_F(EndpointTeacherTest, NeitherYesNorNoIsKeptAndTeachesNothing) {
   Pool pool(shop_.path("pool.sqlite"));
   EXPECT_EQ(ask(pool).remaining, 0);
   EXPECT_EQ(ask(pool).answered, 0);
-  EXPECT_THROW(pool_scores(pool, dataset(), rows(), teach_), Error);
+  const auto scores = pool_scores(pool, dataset(), rows(), teach_);
+  EXPECT_EQ(scored(scores.logits[0]), 0);
+  save_teacher(scores, {}, shop_.path("teacher"));
+  EXPECT_THROW(TeacherSet(shop_.path("teacher")).check_teaches(), Error);
+}
+
+TEST_F(EndpointTeacherTest, ABudgetThatEndsBeforeTheFirstVerdictLeavesNoScores) {
+  Pool pool(shop_.path("pool.sqlite"));
+  options_.budget_tokens = 1;
+  EXPECT_THAT(ask(pool).stopped, HasSubstr("budget"));
+  const auto scores = pool_scores(pool, dataset(), rows(), teach_);
+  EXPECT_EQ(scores.source, "");
+  EXPECT_EQ(scores.logits[0].size(), static_cast<size_t>(rows().train().size()) * 2);
+  EXPECT_EQ(scored(scores.logits[0]), 0);
 }
 
 TEST_F(EndpointTeacherTest, AServerWithoutLogProbabilitiesStopsSoon) {

@@ -86,6 +86,13 @@ def check_teacher(llmcf, root):
         said = llmcf("run", *arguments, "--dry-run")
         expect("verdicts of the teacher" in said and "(this machine)" in said, f"verdicts are estimated: {said}")
         expect(not (root / "server.jsonl").read_text(), "a dry run asks nothing")
+        small = [argument.replace("kind: endpoint", "kind: endpoint, budget: {tokens: 1}") for argument in arguments]
+        small[small.index("taught")] = "poor"
+        said = llmcf("run", *small, "--set", "variants=[{name: none, model: {context: none}}, "
+                     "{name: kd, model: {distillation: {weight: 0.1}}}]", status=1)
+        expect("teach is not complete" in said and "none seed 1: best epoch" in said, f"what needs no teacher: {said}")
+        expect("no training row has a teacher's score" in said and "reason.budget" in said, f"what needs one: {said}")
+        expect(not (root / "server.jsonl").read_text(), "nothing is spent")
         said = llmcf("run", *arguments)
         expect("teacher (endpoint:tiny): train rows" in said, f"the teacher is named: {said}")
         asked = len((root / "server.jsonl").read_text().splitlines())
