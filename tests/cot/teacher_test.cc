@@ -45,6 +45,36 @@ TEST_F(TeacherTest, TemplateGivesLogProbabilitiesThatFitTheLabels) {
   EXPECT_NEAR(mean, labels, 0.01 * labels) << "calibrated: mean probability = share of clicks";
 }
 
+TEST_F(TeacherTest, TheTemplateIsFittedToTrainingLabelsOnly) {
+  const SafetensorsReader reader(shop_.path("rows.safetensors"));
+  SafetensorsWriter writer;  // keeps views
+  for (const char* key : {"format", "version", "method"})
+    writer.set_metadata(key, reader.metadata(key));
+  const auto copy = [&]<typename T>(const std::string& name) {
+    writer.add<T>(name, reader.tensor(name).shape, reader.get<T>(name));
+  };
+  copy.operator()<uint8_t>("user_in_train");
+  copy.operator()<int32_t>("item_train_count");
+  copy.operator()<int32_t>("history_items");
+  copy.operator()<int64_t>("history_offsets");
+  std::map<std::string, std::vector<float>> labels;
+  for (const std::string split : {"train", "valid", "test"}) {
+    for (const char* column : {".user", ".item", ".position"})
+      copy.operator()<int32_t>(split + column);
+    for (const char* column : {".time", ".event"})
+      copy.operator()<int64_t>(split + column);
+    for (const float label : reader.get<float>(split + ".label"))
+      labels[split].push_back(split == "train" ? label : 1 - label);
+    writer.add(split + ".label", labels[split]);
+  }
+  writer.write(shop_.path("flipped.safetensors"));
+  const data::RowSet flipped(shop_.path("flipped.safetensors"));
+  EXPECT_NE(flipped.rows(data::Split::kTest).label[0], rows().rows(data::Split::kTest).label[0]);
+  const auto before = template_scores(dataset(), rows(), {}, 20);
+  const auto after = template_scores(dataset(), flipped, {}, 20);
+  EXPECT_EQ(before.logits, after.logits) << "every row is scored, so none is NaN";
+}
+
 TEST_F(TeacherTest, AShareOfTheRowsIsTaughtAndALargerOneContainsIt) {
   const auto small = template_scores(dataset(), rows(), {.share = 0.3, .measure_share = 0}, 20);
   const auto large = template_scores(dataset(), rows(), {.share = 0.6, .measure_share = 0}, 20);
