@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "cot/reasoner.h"
+#include "cot/template_reasoner.h"
 #include "pipeline/erasure.h"
 #include "pipeline/journey.h"
 #include "pipeline/stage_key.h"
@@ -142,7 +143,7 @@ void Journey::teach() {
   if (!uses_teacher_) return;
   // What the template scores depends on nothing else of section `reason`.
   const std::string asked = reasoner_->judges() ? config_.reason.canonical() + teach_prompt_->hash()
-                                                : "template/1";
+                                                : cot::TemplateReasoner().settings();
   const std::string key = stage_key("teach", kTeachFormat,
                                     {digests_.dataset, digests_.rows, config_.teach.canonical(),
                                      asked, std::to_string(generate_options_.max_history)});
