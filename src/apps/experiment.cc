@@ -45,11 +45,8 @@ void check_known(const char* kind, const std::vector<std::string>& wanted,
 
 std::vector<Cell> chosen(const Experiment& experiment, const std::vector<Cell>& cells,
                          const Arguments& arguments) {
-  std::vector<std::string> variants;
-  for (const Overlay& variant : experiment.variants)
-    variants.push_back(variant.name);
   check_known("backbone", arguments.backbones, experiment.backbones);
-  check_known("variant", arguments.variants, variants);
+  check_known("variant", arguments.variants, experiment.variant_names());
   std::vector<Cell> chosen;
   for (const Cell& cell : cells)
     if (is_wanted(arguments.backbones, cell.at.backbone) &&

@@ -29,13 +29,6 @@ void refuse_repeated(const Config& config, const std::string& key, std::vector<T
     config.fail(key, fmt::format("{} stands twice; means and tests would count it twice", *twice));
 }
 
-std::vector<std::string> names_of(const std::vector<Overlay>& overlays) {
-  std::vector<std::string> names;
-  for (const Overlay& overlay : overlays)
-    names.push_back(overlay.name);
-  return names;
-}
-
 // A list of names below `key`, each one of `known`; all of them if absent.
 std::vector<std::string> read_names(const Config& config, const std::string& key, const char* kind,
                                     const std::vector<std::string>& known) {
@@ -66,11 +59,10 @@ std::vector<Overlay> read_variants(const Config& config) {
 std::vector<PoolArm> read_pools(const Config& config, const Experiment& experiment) {
   std::vector<PoolArm> pools;
   for (const Config& entry : config.list("pools")) {
-    PoolArm pool{
-        .name = entry.require<std::string>("name"),
-        .config = entry.section("run"),
-        .variants = read_names(entry, "variants", "variant", names_of(experiment.variants)),
-        .backbones = read_names(entry, "backbones", "backbone", experiment.backbones)};
+    PoolArm pool{.name = entry.require<std::string>("name"),
+                 .config = entry.section("run"),
+                 .variants = read_names(entry, "variants", "variant", experiment.variant_names()),
+                 .backbones = read_names(entry, "backbones", "backbone", experiment.backbones)};
     check_directory_name(entry, pool.name);
     entry.finish();
     for (const PoolArm& other : pools)
@@ -89,7 +81,7 @@ std::vector<Sweep> read_sweeps(const Config& config, const Experiment& experimen
                 .key = entry.require<std::string>("key"),
                 .values = entry.require<std::vector<std::string>>("values"),
                 .labels = {},
-                .variants = read_names(entry, "variants", "variant", names_of(experiment.variants)),
+                .variants = read_names(entry, "variants", "variant", experiment.variant_names()),
                 .backbones = read_names(entry, "backbones", "backbone", experiment.backbones),
                 .seeds = entry.get<std::vector<int64_t>>("seeds", experiment.seeds)};
     sweep.title = entry.get<std::string>("title", sweep.name);
@@ -173,8 +165,8 @@ Experiment Experiment::load(const std::filesystem::path& file,
   refuse_repeated(config, "seeds", experiment.seeds);
   experiment.backbones = read_names(config, "backbones", "backbone", models::backbone_names());
   experiment.variants = read_variants(config);
-  experiment.baseline = config.get_choice("baseline", experiment.variants.front().name,
-                                          names_of(experiment.variants));
+  experiment.baseline =
+      config.get_choice("baseline", experiment.variants.front().name, experiment.variant_names());
   experiment.pools = read_pools(config, experiment);
   experiment.sweeps = read_sweeps(config, experiment);
   experiment.jobs = read_jobs(config.section("jobs"));
@@ -182,10 +174,17 @@ Experiment Experiment::load(const std::filesystem::path& file,
   return experiment;
 }
 
+std::vector<std::string> Experiment::variant_names() const {
+  std::vector<std::string> names;
+  for (const Overlay& overlay : variants)
+    names.push_back(overlay.name);
+  return names;
+}
+
 const Overlay& Experiment::variant(const std::string& wanted) const {
   for (const Overlay& overlay : variants)
     if (overlay.name == wanted) return overlay;
-  throw Error(unknown_name("variant", wanted, names_of(variants)));
+  throw Error(unknown_name("variant", wanted, variant_names()));
 }
 
 std::string Coordinates::label() const {

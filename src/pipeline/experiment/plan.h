@@ -85,6 +85,7 @@ struct Experiment {
   // `overrides` are "dotted.path=yaml value". Throws InputError with file, line and the fix.
   static Experiment load(const std::filesystem::path& file,
                          const std::vector<std::string>& overrides);
+  std::vector<std::string> variant_names() const;
   // Throws Error naming the known ones.
   const Overlay& variant(const std::string& wanted) const;
 };

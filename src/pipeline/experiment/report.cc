@@ -204,13 +204,11 @@ ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>
                           .baseline = experiment.baseline,
                           .control = {},
                           .backbones = experiment.backbones,
-                          .variants = {},
+                          .variants = experiment.variant_names(),
                           .sweeps = experiment.sweeps,
                           .configuration = experiment.run.yaml()};
-  for (const Overlay& variant : experiment.variants) {
-    report.variants.push_back(variant.name);
-    if (variant.name == "text" && variant.name != report.baseline) report.control = variant.name;
-  }
+  for (const std::string& variant : report.variants)
+    if (variant == "text" && variant != report.baseline) report.control = variant;
   for (const Cell& cell : cells) {
     auto& entries = !cell.at.sweep.empty()  ? report.sweep_entries
                     : !cell.at.pool.empty() ? report.pools
@@ -331,18 +329,16 @@ std::string experiment_latex(const ExperimentReport& report) {
 std::string experiment_csv(const ExperimentReport& report) {
   Grid grid = Grid::with_header(
       {"backbone", "variant", "pool", "sweep", "point", "seed", "auc", "log_loss", "gauc"});
-  const auto number = [](double value) {
-    return std::isnan(value) ? std::string() : fmt::format("{}", value);
-  };
   for (const auto* entries : {&report.matrix, &report.pools, &report.sweep_entries})
     for (const Entry& entry : *entries)
       for (size_t seed = 0; seed < entry.planned.size(); ++seed) {
         if (std::isnan(entry.auc.per_seed[seed])) continue;
         const Coordinates& at = entry.at;
         grid.rows.push_back({at.backbone, at.variant, at.pool, at.sweep, at.point,
-                             std::to_string(entry.planned[seed]), number(entry.auc.per_seed[seed]),
-                             number(entry.log_loss.per_seed[seed]),
-                             number(entry.group_auc.per_seed[seed])});
+                             std::to_string(entry.planned[seed]),
+                             csv_number(entry.auc.per_seed[seed]),
+                             csv_number(entry.log_loss.per_seed[seed]),
+                             csv_number(entry.group_auc.per_seed[seed])});
       }
   return grid_csv(grid);
 }

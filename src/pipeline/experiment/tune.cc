@@ -17,16 +17,9 @@ namespace {
 
 constexpr const char* kSweep = "tune";
 
-std::vector<std::string> variant_names(const Experiment& experiment) {
-  std::vector<std::string> names;
-  for (const Overlay& variant : experiment.variants)
-    names.push_back(variant.name);
-  return names;
-}
-
 void check_variants(const Config& config, const std::string& key,
                     const std::vector<std::string>& names, const Experiment& experiment) {
-  const auto known = variant_names(experiment);
+  const auto known = experiment.variant_names();
   for (const std::string& name : names)
     if (std::find(known.begin(), known.end(), name) == known.end())
       config.fail(key, unknown_name("variant", name, known));
@@ -49,7 +42,7 @@ Axis read_axis(const Config& config, const Experiment& experiment) {
     axis.low = range[0];
     axis.high = range[1];
   }
-  axis.variants = config.get<std::vector<std::string>>("variants", variant_names(experiment));
+  axis.variants = config.get<std::vector<std::string>>("variants", experiment.variant_names());
   check_variants(config, "variants", axis.variants, experiment);
   config.finish();
   return axis;
@@ -102,7 +95,7 @@ TuneOptions TuneOptions::from(const Experiment& experiment) {
   options.trials = config.get_int("trials", options.trials, 1, 100'000);
   options.user_share = config.get_number("user_share", options.user_share, 1e-6, 1);
   options.seed = config.get_int("seed", options.seed, 0, INT64_MAX);
-  options.variants = config.get<std::vector<std::string>>("variants", variant_names(experiment));
+  options.variants = config.get<std::vector<std::string>>("variants", experiment.variant_names());
   check_variants(config, "variants", options.variants, experiment);
   const Config inherit = config.section("inherit");
   for (const std::string& name : inherit.keys()) {

@@ -80,10 +80,6 @@ const DriftArm* arm_of(const DriftData& data, const DriftSeries& series) {
   return found == data.arms.end() ? nullptr : &*found;
 }
 
-std::string csv_number(double value) {
-  return std::isnan(value) ? std::string() : fmt::format("{}", value);
-}
-
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }

@@ -1,6 +1,7 @@
 #include "pipeline/report/grid.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -134,6 +135,10 @@ std::string csv_cell(const std::string& text) {
     cell += c;
   }
   return cell + '"';
+}
+
+std::string csv_number(double value) {
+  return std::isnan(value) ? std::string() : fmt::format("{}", value);
 }
 
 std::string grid_csv(const Grid& grid) {

@@ -33,7 +33,8 @@ std::string grid_html(const Grid& grid, const std::string& caption);
 // Control characters become spaces: text of others can be printed on a terminal.
 std::string without_control(std::string text);
 
-// One cell of a CSV line.
+// One cell of a CSV line; a number in full precision, nothing for NaN.
 std::string csv_cell(const std::string& text);
+std::string csv_number(double value);
 
 }  // namespace llmcf::pipeline

@@ -30,10 +30,6 @@ Grid result_grid(const ReportData& data) {
   return grid;
 }
 
-std::string csv_number(double value) {
-  return std::isnan(value) ? std::string() : fmt::format("{}", value);
-}
-
 }  // namespace
 
 std::string result_table_text(const ReportData& data) {
