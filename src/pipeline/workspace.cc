@@ -74,8 +74,9 @@ std::filesystem::path Workspace::analysis(std::string_view split) const {
   return root_ / "analysis" / split;
 }
 
-std::filesystem::path Workspace::run(const std::string& variant, int64_t seed) const {
-  return root_ / "runs" / variant / fmt::format("seed-{}", seed);
+std::filesystem::path run_directory(const std::filesystem::path& root, const std::string& variant,
+                                    int64_t seed) {
+  return root / "runs" / variant / fmt::format("seed-{}", seed);
 }
 
 std::string Workspace::digest_of(std::string_view user) {

@@ -32,6 +32,10 @@ enum class Access {
   kShared,  // others that share it: each writes only the run that it trains
 };
 
+// Where a workspace at `root` keeps a training run: known without opening it.
+std::filesystem::path run_directory(const std::filesystem::path& root, const std::string& variant,
+                                    int64_t seed);
+
 class Workspace {
  public:
   // Creates the directory if needed. Throws Error if another process holds it or it cannot be
@@ -51,7 +55,9 @@ class Workspace {
   std::filesystem::path knowledge() const { return root_ / "cot" / "knowledge.safetensors"; }
   std::filesystem::path teacher() const { return root_ / "cot" / "teacher.safetensors"; }
   std::filesystem::path retrieval(std::string_view split) const;
-  std::filesystem::path run(const std::string& variant, int64_t seed) const;
+  std::filesystem::path run(const std::string& variant, int64_t seed) const {
+    return run_directory(root_, variant, seed);
+  }
   std::filesystem::path state(const std::string& stage) const {
     return root_ / "state" / (stage + ".json");
   }

@@ -224,13 +224,10 @@ ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>
     ++report.planned;
     report.finished += result != nullptr;
     if (result != nullptr && report.facts.empty())
-      report.facts = {{"Protocol", report.protocol},
-                      {"Runs", ""},
-                      {"Machine", result->machine},
-                      {"llmcf", result->version}};
+      report.facts = {
+          {"Protocol", report.protocol}, {"Machine", result->machine}, {"llmcf", result->version}};
   }
-  for (KeyValue& fact : report.facts)
-    if (fact.key == "Runs") fact.value = fmt::format("{} of {}", report.finished, report.planned);
+  report.facts.push_back({"Runs", fmt::format("{} of {}", report.finished, report.planned)});
   return report;
 }
 

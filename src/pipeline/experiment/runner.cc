@@ -58,9 +58,8 @@ std::string digest_of_import(const fs::path& workspace) {
   return record.is_object() ? record.value("digest", "") : "";
 }
 
-fs::path run_directory(const Cell& cell) {
-  return cell.config.workspace / "runs" / cell.config.variants.front().name /
-         fmt::format("seed-{}", cell.at.seed);
+fs::path directory_of(const Cell& cell) {
+  return run_directory(cell.config.workspace, cell.config.variants.front().name, cell.at.seed);
 }
 
 // The configuration that prepares a group: the sections are those of a cell that reads examples, if
@@ -233,7 +232,7 @@ class Runner {
       log::error("{}", report_.failed.back());
       return;
     }
-    Result result = read_run(run_directory(cell));
+    Result result = read_run(directory_of(cell));
     result.key = cell.key;
     result.experiment = experiment_.name;
     result.at = cell.at;
@@ -252,8 +251,8 @@ class Runner {
       result.auc = result.log_loss = result.group_auc = result.auc_low = result.auc_high = {};
     }
     store_.add(result);
-    fs::remove(run_directory(cell) / "last.safetensors");
-    fs::remove(run_directory(cell) / "best.safetensors");
+    fs::remove(directory_of(cell) / "last.safetensors");
+    fs::remove(directory_of(cell) / "best.safetensors");
     ++report_.trained;
     const auto done = report_.trained + static_cast<int64_t>(report_.failed.size());
     log::info("[{}/{}] {}: {}AUC {:.4f} ({}, {:.0f} MiB); about {} left", done, total_,
