@@ -27,9 +27,6 @@ constexpr int kPoolFormat = 1;
 constexpr int kRetrieveFormat = 1;
 constexpr int kTrainFormat = 2;
 
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
-
 }  // namespace
 
 retrieval::Pool pool_of(const cot::ExampleSet& examples) {
@@ -246,11 +243,11 @@ void Journey::retrieve() {
                                     {digests_.rows, digests_.text, digests_.examples,
                                      config_.protocol, config_.retrieve.canonical()});
   std::vector<std::filesystem::path> outputs;
-  for (const data::Split part : kSplits)
+  for (const data::Split part : data::kAllSplits)
     outputs.push_back(workspace_.retrieval(data::split_name(part)));
   retrieve_for(key, outputs, [this] {
     std::vector<retrieval::Queries> queries;
-    for (const data::Split part : kSplits)
+    for (const data::Split part : data::kAllSplits)
       queries.push_back(retrieval::Queries::of(rows().rows(part)));
     return queries;
   });
@@ -316,7 +313,7 @@ train::FeatureInputs Journey::feature_inputs(std::vector<retrieval::Assignment>&
                        .position = examples().position(),
                        .label = examples().label(),
                        .event = {}};
-    for (const data::Split part : kSplits) {
+    for (const data::Split part : data::kAllSplits) {
       slots.push_back(retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
     }
     inputs.k = slots[0].k;

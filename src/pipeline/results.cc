@@ -27,9 +27,6 @@ namespace {
 
 constexpr int64_t kShownRows = 10;
 constexpr size_t kShownHistory = 8;
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
-
 // What one finished training run left behind.
 struct RunRecord {
   Curve curve;
@@ -117,7 +114,7 @@ std::vector<KeyValue> describe_dataset(const ResultInputs& inputs) {
                                  {"users", with_commas(dataset.num_users())},
                                  {"items", with_commas(dataset.num_items())},
                                  {"interactions", with_commas(dataset.num_events())}};
-  for (const data::Split part : kSplits) {
+  for (const data::Split part : data::kAllSplits) {
     facts.push_back({fmt::format("{} rows", data::split_name(part)),
                      with_commas(inputs.rows.rows(part).size())});
   }
@@ -249,7 +246,7 @@ void add_retrieval(const ResultInputs& inputs, const Records& records, ReportDat
     data.rows = shown_rows(inputs, records, nullptr);
     return;
   }
-  for (const data::Split part : kSplits) {
+  for (const data::Split part : data::kAllSplits) {
     const auto name = std::string(data::split_name(part));
     const auto assignment = retrieval::Assignment::load(inputs.workspace.retrieval(name));
     data.similarity.push_back(similarity_of(

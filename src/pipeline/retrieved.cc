@@ -1,7 +1,6 @@
 #include "pipeline/retrieved.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include <fmt/format.h>
@@ -11,9 +10,6 @@
 namespace llmcf::pipeline {
 
 namespace {
-
-constexpr std::array<data::Split, 3> kSplits = {data::Split::kTrain, data::Split::kValid,
-                                                data::Split::kTest};
 
 // A stage that was killed left no record: its outputs may be of another run.
 void check_finished(const Workspace& workspace) {
@@ -30,7 +26,7 @@ void check_finished(const Workspace& workspace) {
 
 data::Split split_of(std::string_view name) {
   std::vector<std::string> names;
-  for (const data::Split split : kSplits) {
+  for (const data::Split split : data::kAllSplits) {
     if (data::split_name(split) == name) return split;
     names.emplace_back(data::split_name(split));
   }
