@@ -7,7 +7,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -20,6 +19,7 @@
 #include "pipeline/version.h"
 #include "retrieval/statistics.h"
 #include "train/metrics.h"
+#include "train/run_log.h"
 
 namespace llmcf::pipeline {
 
@@ -40,22 +40,14 @@ RunRecord read_run(const Workspace& workspace, const std::string& variant, int64
   RunRecord record;
   record.curve.variant = variant;
   record.curve.seed = seed;
-  const std::string metrics = read_file(directory / "metrics.jsonl");
-  for (const std::string_view line : split(metrics, '\n')) {
-    if (line.empty()) continue;
-    const auto json = nlohmann::json::parse(line);
-    if (json.at("event") == "final") {
-      const auto& test = json.at("test");
-      record.curve.best_epoch = json.at("best_epoch");
-      record.auc = test.at("auc");
-      record.log_loss = test.at("log_loss");
-      record.group_auc = test.at("gauc").is_null() ? std::nan("") : test.at("gauc").get<double>();
-      record.interval = {test.at("auc_low"), test.at("auc_high")};
-    } else {
-      record.curve.points.push_back(
-          {json.at("epoch"), json.at("train").at("loss"), json.at("valid").at("auc")});
-    }
-  }
+  const train::TrainResult run = train::read_run(directory).result;
+  record.curve.best_epoch = run.best_epoch;
+  record.auc = run.test.auc;
+  record.log_loss = run.test.log_loss;
+  record.group_auc = run.test.group_auc.value_or(std::nan(""));
+  record.interval = {run.test.auc_interval.low, run.test.auc_interval.high};
+  for (const train::EpochResult& epoch : run.epochs)
+    record.curve.points.push_back({epoch.epoch, epoch.train.total, epoch.valid_auc});
   const SafetensorsReader scores(directory / "test_scores.safetensors");
   const auto logits = scores.get<float>("logit");
   record.logits.assign(logits.begin(), logits.end());

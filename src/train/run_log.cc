@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/strings.h"
 
 namespace llmcf::train {
 
@@ -65,6 +66,31 @@ EpochResult parse_epoch_line(const std::string& line) {
                     .distillation = train.at("distillation")},
           .valid_auc = json.at("valid").at("auc"),
           .valid_log_loss = json.at("valid").at("log_loss")};
+}
+
+RunHistory read_run(const std::filesystem::path& directory) {
+  const std::string text = read_file(directory / "metrics.jsonl");
+  RunHistory run;
+  run.result.finished = false;
+  for (const std::string_view line : split(text, '\n')) {
+    if (line.empty()) continue;
+    const Json json = Json::parse(line);
+    if (json.at("event") != "final") {
+      run.result.epochs.push_back(parse_epoch_line(std::string(line)));
+      run.rows_per_second.push_back(json.at("time").at("rows_per_second"));
+      continue;
+    }
+    const Json& test = json.at("test");
+    run.result.finished = true;
+    run.result.best_epoch = json.at("best_epoch");
+    run.result.test = {.auc = test.at("auc"),
+                       .log_loss = test.at("log_loss"),
+                       .group_auc = {},
+                       .auc_interval = {.low = test.at("auc_low"), .high = test.at("auc_high")},
+                       .rows = test.at("rows")};
+    if (!test.at("gauc").is_null()) run.result.test.group_auc = test.at("gauc").get<double>();
+  }
+  return run;
 }
 
 RunLog::RunLog(std::filesystem::path directory, std::vector<std::string> lines, int64_t steps)

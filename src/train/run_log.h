@@ -29,6 +29,14 @@ std::string final_line(const TrainResult& result, double test_seconds);
 // The EpochResult an epoch_line() was made from.
 EpochResult parse_epoch_line(const std::string& line);
 
+// A run as its metrics.jsonl tells it.
+struct RunHistory {
+  TrainResult result;                   // `finished` is false where there is no final line
+  std::vector<double> rows_per_second;  // training, by epoch
+};
+// Throws Error if the directory holds no metrics.jsonl.
+RunHistory read_run(const std::filesystem::path& directory);
+
 class RunLog {
  public:
   // Continues a directory whose checkpoint holds `lines` and `steps` updates; steps 0 begins anew.

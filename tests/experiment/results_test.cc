@@ -72,9 +72,11 @@ TEST_F(Store, NamesTheLineThatIsNoResult) {
 TEST_F(Store, ReadsARunOnlyIfItFinished) {
   const auto run = directory_.path() / "run";
   const std::string epochs =
-      R"({"event":"epoch","valid":{"auc":0.7,"log_loss":0.6},"time":{"rows_per_second":100.0}})"
+      R"({"event":"epoch","epoch":1,"steps":9,"train":{"loss":1.0,"click":1.0,"reconstruction":0.0,)"
+      R"("distillation":0.0},"valid":{"auc":0.7,"log_loss":0.6},"time":{"rows_per_second":100.0}})"
       "\n"
-      R"({"event":"epoch","valid":{"auc":0.6,"log_loss":0.7},"time":{"rows_per_second":300.0}})"
+      R"({"event":"epoch","epoch":1,"steps":9,"train":{"loss":1.0,"click":1.0,"reconstruction":0.0,)"
+      R"("distillation":0.0},"valid":{"auc":0.6,"log_loss":0.7},"time":{"rows_per_second":300.0}})"
       "\n";
   write_file(run / "metrics.jsonl", epochs);
   EXPECT_THROW(read_run(run), Error);

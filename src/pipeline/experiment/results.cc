@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/strings.h"
+#include "train/run_log.h"
 
 namespace llmcf::pipeline::experiment {
 
@@ -107,34 +108,20 @@ Result parse_result(const std::string& text, const std::string& file, int64_t li
 }
 
 Result read_run(const std::filesystem::path& directory) {
-  const std::string text = read_file(directory / "metrics.jsonl");
+  const auto [run, rates] = train::read_run(directory);
+  if (!run.finished) throw Error(fmt::format("{}: the run did not finish", directory.string()));
+  const train::EpochResult& best = run.epochs.at(static_cast<size_t>(run.best_epoch) - 1);
   Result result;
-  std::vector<Json> epochs;
-  for (const std::string_view line : split(text, '\n')) {
-    if (line.empty()) continue;
-    Json json = Json::parse(line);
-    if (json.at("event") != "final") {
-      epochs.push_back(std::move(json));
-      continue;
-    }
-    const Json& test = json.at("test");
-    result.best_epoch = json.at("best_epoch");
-    result.auc = test.at("auc");
-    result.log_loss = test.at("log_loss");
-    result.group_auc = optional_number(test, "gauc");
-    result.auc_low = test.at("auc_low");
-    result.auc_high = test.at("auc_high");
-  }
-  if (!result.auc || result.best_epoch < 1)
-    throw Error(fmt::format("{}: the run did not finish", directory.string()));
-  result.epochs = static_cast<int64_t>(epochs.size());
-  const Json& best = epochs.at(static_cast<size_t>(result.best_epoch) - 1).at("valid");
-  result.valid_auc = best.at("auc");
-  result.valid_log_loss = best.at("log_loss");
-  std::vector<double> rates;
-  for (const Json& epoch : epochs)
-    rates.push_back(epoch.at("time").at("rows_per_second"));
-  result.train_rows_per_second = median_of(std::move(rates));
+  result.auc = run.test.auc;
+  result.log_loss = run.test.log_loss;
+  result.group_auc = run.test.group_auc;
+  result.auc_low = run.test.auc_interval.low;
+  result.auc_high = run.test.auc_interval.high;
+  result.valid_auc = best.valid_auc;
+  result.valid_log_loss = best.valid_log_loss;
+  result.best_epoch = run.best_epoch;
+  result.epochs = static_cast<int64_t>(run.epochs.size());
+  result.train_rows_per_second = median_of(rates);
   return result;
 }
 
