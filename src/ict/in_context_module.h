@@ -4,7 +4,15 @@
 // Collaborative Filtering", CIKM 2024, section 4.2.
 //
 //   B queries   K slots   S = B + E samples   E distinct examples   P width of the parts   W width
-//   of frozen text   d token width
+//   of frozen text   d token width   G features of a slot
+//
+// Beyond the paper, each an option of its own:
+//   evidence   what retrieval knows of a slot (similarities, age, what the example shares with the
+//              query) is added to the token that holds the example's decision: s_bk U_y, one matrix
+//              U per decision
+//   merged     an example is one token, feature + chain of thought + decision, instead of three
+//   residual   the context is query token + gate * hidden state; the gate begins at zero, so that
+//              training starts from what the row's own text gives
 //
 // Invariants:
 //  1. A sample's feature token is computed once, however many sequences show it.
@@ -32,6 +40,9 @@ struct InContextOptions {
   int64_t heads = 2;
   int64_t hidden = 0;  // of the feed-forward parts; 0 = the paper's
   bool with_cot = true;
+  int64_t evidence = 0;  // G; 0 = none
+  bool merged = false;
+  bool residual = false;
   bool attends = true;  // false: the context is the mean of the input tokens, no transformer
   std::vector<int64_t> reconstruction_map = {};  // hidden widths, then W; empty = none
 };
@@ -42,6 +53,8 @@ struct InContextInput {
   int64_t cot_row = 0;
   torch::Tensor frozen_cot;  // [E, W] the chains before mapping, for the reconstruction
   Slots slots;
+  torch::Tensor evidence;  // [B, K, 2 G]: a slot's features in the half of its decision (0, 1),
+                           // zeros in the other; undefined without evidence
 };
 
 struct InContextOutput {
@@ -63,12 +76,17 @@ class InContextModuleImpl : public torch::nn::Module, public nn::SelfInitialised
   InContextOptions options;
   nn::Mlp token_map = nullptr;          // P -> d
   torch::Tensor label;                  // [2, d]
+  torch::Tensor evidence;               // [d, 2 G]
+  torch::Tensor gate;                   // [d]
   std::vector<nn::CausalBlock> layers;  // layer0, layer1, ...
   nn::RmsNorm norm = nullptr;
   nn::Mlp reconstruction = nullptr;  // d -> W
 
  private:
-  InContextOutput attend(const InContextInput& input, const torch::Tensor& tokens);
+  torch::Tensor make_tokens(const InContextInput& input, const torch::Tensor& feature);
+  bool reconstructs(const InContextInput& input) const;
+  InContextOutput attend(const InContextInput& input, const torch::Tensor& feature,
+                         const torch::Tensor& tokens);
 
   SequenceLayout layout_;
   bool always_reconstruct_ = false;

@@ -19,6 +19,7 @@
 //     come first, so the query keeps position 3K.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -54,6 +55,19 @@ struct FeatureSpec {
   int64_t kar_dim = 0;   // width of the KAR vectors; 0 = none
   int64_t num_fields() const { return static_cast<int64_t>(fields.size()); }
 };
+
+// What a batch says of each slot (Batch::slot_features), in this order: the score of the retrieval,
+// its history half, its target half, the example's age, whether both targets are the same item, and
+// per item field of ids whether the two items share a value. Scaled to about [-2, 2]; similarities
+// s as 4 s - 2, ages as (log days) / 2 - 2.
+inline constexpr int64_t kFixedSlotFeatures = 5;
+inline bool is_shared_feature(const FieldSpec& field) {
+  return field.role == FieldRole::kItem && field.name != "item_id";
+}
+inline int64_t slot_feature_count(const FeatureSpec& spec) {
+  return kFixedSlotFeatures +
+         std::count_if(spec.fields.begin(), spec.fields.end(), is_shared_feature);
+}
 
 struct Bag {
   std::vector<int32_t> offsets;  // [S + 1]
@@ -95,6 +109,8 @@ struct Batch {
   std::vector<int32_t> example_label;  // [E] 0 or 1
   std::vector<int32_t> slot;           // [B, K] index into [0, E), -1 = masked
   std::vector<float> slot_similarity;  // [B, K] retrieval score, 0 where masked
+  std::vector<float> slot_features;    // [B, K, G] slot_feature_count(), zeros where masked; empty
+                                       // unless asked for
 
   // Side tables, empty when unused.
   std::vector<float> teacher_logits;  // [B, 2] (Yes, No)

@@ -1,5 +1,7 @@
 #include "models/context_source.h"
 
+#include <algorithm>
+
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
@@ -40,6 +42,24 @@ ict::Slots slots_of(const Batch& batch) {
                    view_of(batch.example_label, {E})};
   ict::check_slots(slots);
   return slots;
+}
+
+// What retrieval knows of each slot, in the half of the example's decision: [B, K, 2 G].
+torch::Tensor slot_features_by_label(const Batch& batch, int64_t features) {
+  const int64_t slots = batch.queries * batch.slots;
+  if (static_cast<int64_t>(batch.slot_features.size()) != slots * features)
+    throw Error(fmt::format("the batch has {} slot features for {} slots of {}",
+                            batch.slot_features.size(), slots, features));
+  torch::Tensor result = at::zeros({batch.queries, batch.slots, 2 * features});
+  auto* out = result.data_ptr<float>();
+  for (int64_t i = 0; i < slots; ++i) {
+    const int32_t example = batch.slot[static_cast<size_t>(i)];
+    if (example < 0) continue;
+    const int64_t half = batch.example_label[static_cast<size_t>(example)];
+    std::copy_n(batch.slot_features.data() + i * features, features,
+                out + (2 * i + half) * features);
+  }
+  return result;
 }
 
 // The query's own feature token: what the text gives without any example.
@@ -116,7 +136,8 @@ class InContext final : public ContextSource {
          .text = text,
          .cot_row = frozen.cot_row,
          .frozen_cot = with_cot ? frozen.values.narrow(0, frozen.cot_row, E) : torch::Tensor(),
-         .slots = slots_of(batch)});
+         .slots = slots_of(batch),
+         .evidence = evidence_of(batch)});
     return {output.context, output.reconstruction};
   }
   int64_t width() const override { return module->options.token_map.back(); }
@@ -140,8 +161,16 @@ class InContext final : public ContextSource {
             .heads = options.ict_heads,
             .hidden = options.ict_hidden,
             .with_cot = options.context != ContextKind::kIctWithoutCot,
+            .evidence = options.ict_evidence ? slot_feature_count(spec) : 0,
+            .merged = options.ict_merged,
+            .residual = options.ict_residual,
             .attends = options.context != ContextKind::kMean,
             .reconstruction_map = reconstruction};
+  }
+
+  torch::Tensor evidence_of(const Batch& batch) const {
+    const int64_t G = module->options.evidence;
+    return G == 0 ? torch::Tensor() : slot_features_by_label(batch, G);
   }
 
   PartsLayout layout_;

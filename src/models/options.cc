@@ -51,6 +51,9 @@ void read_ict(const Config& config, ModelOptions& options) {
       config.get_number("reconstruction_weight", options.reconstruction_weight, 0.0, 1e6);
   options.reconstruction_map =
       read_widths(config, "reconstruction_map", options.reconstruction_map, true);
+  options.ict_evidence = config.get<bool>("evidence", options.ict_evidence);
+  options.ict_merged = config.get_choice("tokens", "separate", {"separate", "merged"}) == "merged";
+  options.ict_residual = config.get<bool>("residual", options.ict_residual);
   if (options.token_map.back() % (2 * options.ict_heads) != 0)
     config.fail("heads", fmt::format("the token width {} is not a multiple of 2 x {} heads",
                                      options.token_map.back(), options.ict_heads));
@@ -104,6 +107,13 @@ bool uses_text(ContextKind kind) {
 
 bool uses_cot(ContextKind kind) {
   return kind == ContextKind::kIct || kind == ContextKind::kMean || kind == ContextKind::kConcat;
+}
+
+bool reads_slot_features(const ModelOptions& options) {
+  const bool in_context = options.context == ContextKind::kIct ||
+                          options.context == ContextKind::kIctWithoutCot ||
+                          options.context == ContextKind::kMean;
+  return in_context && options.ict_evidence;
 }
 
 ModelOptions ModelOptions::from(const Config& config, const std::string& protocol) {

@@ -9,7 +9,8 @@
 //     context: ict                # none | text | concat | ict | ict_wocot | mean | kar
 //     text_map: [256, 32]         # frozen text [W] -> ... -> token
 //     token_map: [128, 32]        # a sample's parts -> ... -> feature token
-//     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256]}
+//     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256],
+//           evidence: false, tokens: separate, residual: false}   # ict/in_context_module.h
 //     kar: {shared_experts: 4, specific_experts: 3, map: [128, embed_dim / 2], dropout: 0.1}
 //     gate: none                  # none | similarity: a learned gate on what examples give
 //     distillation: {weight: 0.0, temperature: 1.0}
@@ -65,6 +66,9 @@ struct ModelOptions {
   int64_t ict_hidden = 0;              // 0 = round_up(floor(4/3 width), 32), the paper's
   double reconstruction_weight = 1.0;  // 0 = no reconstruction; only `ict` has one
   std::vector<int64_t> reconstruction_map = {256};  // hidden widths
+  bool ict_evidence = false;  // tokens are told what retrieval knows of their example
+  bool ict_merged = false;    // one token per example instead of three
+  bool ict_residual = false;  // query token + gate * what the examples give
 
   int64_t kar_shared_experts = 4;
   int64_t kar_specific_experts = 3;
@@ -92,6 +96,9 @@ struct ModelOptions {
 
 // Whether the backbone reads histories item by item (FeatureSpec::sequence_fields).
 bool reads_histories(const ModelOptions& options);
+
+// Whether the context reads what retrieval knows of each slot (Batch::slot_features).
+bool reads_slot_features(const ModelOptions& options);
 
 // The backbones there are, sorted.
 std::vector<std::string> backbone_names();

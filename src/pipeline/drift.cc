@@ -129,8 +129,7 @@ class DriftStudy : private Journey {
     std::vector<retrieval::Assignment> slots;
     train::FeatureInputs inputs = feature_inputs(slots);
     const auto refreshed = retrieval::Assignment::load(refreshed_slots());
-    inputs.slots[static_cast<size_t>(data::Split::kTest)] = {.ids = refreshed.ids,
-                                                             .similarity = refreshed.similarity};
+    inputs.slots[static_cast<size_t>(data::Split::kTest)] = train::SlotColumns::of(refreshed);
     for (const ReadVariant& variant : variants_) {
       if (!models::uses_examples(variant.model.context)) continue;
       const train::FeatureStore features(train::inputs_for(variant.model, inputs),

@@ -223,9 +223,13 @@ void Journey::retrieve_for(const std::string& key,
                            const std::function<std::vector<retrieval::Queries>()>& queries) {
   const auto work = [&] {
     const std::span<const float> texts = item_text();
+    const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
+                                         {.item_text = texts, .width = text_dim_},
+                                         retrieval_options_.collaborative,
+                                         static_cast<uint64_t>(retrieval_options_.seed));
     const auto assignments =
-        retrieval::assign(pool_of(examples()), queries(), {.item_text = texts, .width = text_dim_},
-                          retrieval::histories_of(rows()), retrieval_options_);
+        retrieval::assign_by_fold(pool_of(examples()), queries(), vectors,
+                                  retrieval::histories_of(rows()), retrieval_options_);
     for (size_t part = 0; part < outputs.size(); ++part)
       assignments[part].save(outputs[part]);
   };
@@ -312,13 +316,14 @@ train::FeatureInputs Journey::feature_inputs(std::vector<retrieval::Assignment>&
                        .item = examples().item(),
                        .position = examples().position(),
                        .label = examples().label(),
-                       .event = {}};
+                       .event = {},
+                       .time = examples().time()};
     for (const data::Split part : data::kAllSplits) {
       slots.push_back(retrieval::Assignment::load(workspace_.retrieval(data::split_name(part))));
     }
     inputs.k = slots[0].k;
     for (size_t part = 0; part < slots.size(); ++part) {
-      inputs.slots[part] = {.ids = slots[part].ids, .similarity = slots[part].similarity};
+      inputs.slots[part] = train::SlotColumns::of(slots[part]);
     }
   }
   add_side_tables(inputs);

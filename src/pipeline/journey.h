@@ -27,6 +27,7 @@
 #include "pipeline/stage_runner.h"
 #include "pipeline/workspace.h"
 #include "retrieval/assign.h"
+#include "retrieval/collaborative.h"
 #include "retrieval/options.h"
 #include "train/feature_store.h"
 #include "train/trainer.h"

@@ -209,6 +209,7 @@ Slice Search::make_slice(int64_t begin) const {
   }
   slice.history.resize(static_cast<size_t>(slice.size() * texts_.width));
   history_mean(lookup_, texts_, users, positions, 0, slice.history);
+  if (options_.normalize) scale_rows_to_unit(slice.history, texts_.width);
   return slice;
 }
 

@@ -2,6 +2,7 @@
 #include "retrieval/history_vectors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -109,6 +110,17 @@ void history_mean(const HistoryLookup& histories, const Texts& texts,
   } else {
     mean_of_all(histories, texts, users, positions, out);
   }
+}
+
+void scale_rows_to_unit(std::span<float> matrix, int64_t width) {
+  const int64_t rows = width == 0 ? 0 : static_cast<int64_t>(matrix.size()) / width;
+  parallel_for(rows, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* row = row_of(matrix, i, width);
+      const float square = kernels::dot(row, row, width);
+      if (square > 0) kernels::scale_to(row, row, 1.0F / std::sqrt(square), width);
+    }
+  });
 }
 
 }  // namespace llmcf::retrieval

@@ -4,7 +4,7 @@
 //  1. Output row i is the float sum, oldest item first, of the text vectors of its history's items,
 //     times the float 1 / count; zeros for an empty history. It depends on nothing else in the call
 //     and not on the number of threads.
-//  2. The mean is not normalised again.
+//  2. The mean is not normalised again; scale_rows_to_unit() does that where it is asked for.
 #pragma once
 
 #include <cstdint>
@@ -45,5 +45,8 @@ inline HistoryLookup histories_of(const data::RowSet& rows) {
 void history_mean(const HistoryLookup& histories, const Texts& texts,
                   std::span<const int32_t> users, std::span<const int32_t> positions, int64_t limit,
                   std::span<float> out);
+
+// Scales every row of a matrix to unit length; zeros stay zeros. Row i depends on nothing else.
+void scale_rows_to_unit(std::span<float> matrix, int64_t width);
 
 }  // namespace llmcf::retrieval

@@ -15,6 +15,15 @@ const std::vector<std::string> kOrders = {"similar_last", "similar_first", "time
 
 }  // namespace
 
+CollaborativeOptions CollaborativeOptions::from(const Config& config) {
+  CollaborativeOptions options;
+  options.weight = config.get_number("weight", options.weight, 0, 1);
+  options.width = config.get_int("width", options.width, 1, 4096);
+  options.folds = config.get_int("folds", options.folds, 1, 64);
+  config.finish();
+  return options;
+}
+
 RetrievalOptions RetrievalOptions::from(const Config& config, const std::string& protocol) {
   RetrievalOptions options;
   options.protocol = config.get_choice("protocol", protocol, {"strict", "paper"});
@@ -29,6 +38,8 @@ RetrievalOptions RetrievalOptions::from(const Config& config, const std::string&
       static_cast<Order>(std::find(kOrders.begin(), kOrders.end(), order) - kOrders.begin());
   options.min_similarity = config.get_number("min_similarity", options.min_similarity, -2, 1);
   options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
+  options.normalize = config.get<bool>("normalize", options.normalize);
+  options.collaborative = CollaborativeOptions::from(config.section("collaborative"));
   config.finish();
   return options;
 }

@@ -9,6 +9,8 @@
 //     time_safe: true       # example time < query time
 //     order: similar_last   # similar_last | similar_first | time | random
 //     min_similarity: -2    # examples that score lower are not retrieved
+//     normalize: false      # h(q) and h(c) are scaled to unit length
+//     collaborative: {weight: 0, width: 64, folds: 4}   # see collaborative.h
 //     seed: 2023            # of `order: random`
 #pragma once
 
@@ -27,6 +29,15 @@ enum class Order {
   kRandom,        // shuffled, seeded by (seed, row): the paper's order, made reproducible
 };
 
+// Item vectors from the log beside those from the texts; collaborative.h says how.
+struct CollaborativeOptions {
+  double weight = 0;  // c: their share of every similarity; 0 = text alone
+  int64_t width = 64;
+  int64_t folds = 4;  // a user is compared by vectors of the other folds' users; 1 = of everybody
+
+  static CollaborativeOptions from(const Config& config);
+};
+
 struct RetrievalOptions {
   int64_t k = 4;
   int64_t positives = -1;  // -1 = k / 2, rounded down
@@ -41,6 +52,8 @@ struct RetrievalOptions {
   Order order = Order::kSimilarLast;
   double min_similarity = -2;  // scores of unit vectors lie in [-1, 1]
   int64_t seed = 2023;
+  bool normalize = false;  // history means as unit vectors
+  CollaborativeOptions collaborative = {};
 
   int64_t wanted_positives() const { return positives < 0 ? k / 2 : positives; }
   int64_t wanted_negatives() const { return k - wanted_positives(); }

@@ -116,6 +116,7 @@ PackedPool::PackedPool(const Pool& pool, const Texts& texts, const HistoryLookup
   check_pool(pool, texts);
   history.resize(pool.user.size() * static_cast<size_t>(texts.width));
   history_mean(histories, texts, pool.user, pool.position, 0, history);
+  if (options.normalize) scale_rows_to_unit(history, texts.width);
   for (const bool positive : {true, false}) {
     const int64_t wanted = positive ? options.wanted_positives() : options.wanted_negatives();
     if (wanted == 0) continue;

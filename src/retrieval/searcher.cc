@@ -118,10 +118,12 @@ Assignment Searcher::search(const Request& request, std::span<const int32_t> can
   const State& s = *state_;
   check_request(request, candidates, s.texts);
   const auto count = static_cast<int64_t>(candidates.size());
+  std::vector<float> history(request.history.begin(), request.history.end());
+  if (s.options.normalize) scale_rows_to_unit(history, s.texts.width);
   BestColumns best(s.pool, count, s.options.min_similarity);
   const auto weight = static_cast<float>(s.options.history_weight);
-  Halves user(packed_rows(request.history.data(), std::vector<int32_t>{0}, s.texts.width), 1,
-              s.texts.width, weight);
+  Halves user(packed_rows(history.data(), std::vector<int32_t>{0}, s.texts.width), 1, s.texts.width,
+              weight);
   Halves items(packed_rows(s.texts.item_text.data(), candidates, s.texts.width), count,
                s.texts.width, 1.0F - weight);
   for (size_t group = 0; group < s.pool.groups.size(); ++group)
@@ -129,7 +131,7 @@ Assignment Searcher::search(const Request& request, std::span<const int32_t> can
   Assignment result = empty_assignment(count, s.options.k);
   for (int64_t i = 0; i < count; ++i) {
     const SlotSource source{
-        .history = request.history.data(), .item = candidates[static_cast<size_t>(i)], .query = i};
+        .history = history.data(), .item = candidates[static_cast<size_t>(i)], .query = i};
     fill_slots(s.pool, s.texts, s.options, best, source, i, result);
   }
   return result;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <vector>
 
 #include "core/error.h"
@@ -82,6 +83,12 @@ void append_column(const FieldSource& field, size_t entity, std::vector<int32_t>
     ids.push_back(field.ids[place]);
 }
 
+// Seconds to (log days) / 2 - 2: a day -1.7, a year 0.95.
+float age(int64_t seconds) {
+  const double days = static_cast<double>(std::max<int64_t>(seconds, 0)) / 86400;
+  return static_cast<float>(std::log1p(days) / 2 - 2);
+}
+
 }  // namespace
 
 struct BatchBuilder::Impl {
@@ -97,6 +104,9 @@ struct BatchBuilder::Impl {
 
   void add_queries(data::Split split, std::span<const int64_t> rows, models::Batch& batch);
   void add_examples(data::Split split, std::span<const int64_t> rows, models::Batch& batch);
+  void fill_slot_features(data::Split split, std::span<const int64_t> rows,
+                          models::Batch& batch) const;
+  bool share_a_value(const FieldSource& field, int32_t left, int32_t right) const;
   void fill_bag(const FieldSource& field, std::span<const Sample> of, models::Bag& bag) const;
   void fill_histories(models::Batch& batch);
   void fill_fields(models::Batch& batch);
@@ -174,6 +184,56 @@ void BatchBuilder::Impl::add_examples(data::Split split, std::span<const int64_t
     batch.example_label.push_back(columns.label[index] > 0.5F ? 1 : 0);
   }
   batch.samples = static_cast<int64_t>(samples.size());
+}
+
+bool BatchBuilder::Impl::share_a_value(const FieldSource& field, int32_t left,
+                                       int32_t right) const {
+  const auto values = [&](int32_t item) {
+    const auto at = static_cast<size_t>(item);
+    const auto begin = static_cast<size_t>(field.offsets[at]);
+    return field.ids.subspan(begin, static_cast<size_t>(field.offsets[at + 1]) - begin);
+  };
+  const auto of_right = values(right);
+  return std::ranges::any_of(
+      values(left), [&](int32_t id) { return std::ranges::find(of_right, id) != of_right.end(); });
+}
+
+// Slot features by models/batch.h, after the slots themselves.
+void BatchBuilder::Impl::fill_slot_features(data::Split split, std::span<const int64_t> rows,
+                                            models::Batch& batch) const {
+  batch.slot_features.clear();
+  if (!store.inputs().slot_features) return;
+  const auto k = static_cast<size_t>(store.inputs().k);
+  const auto features = static_cast<size_t>(models::slot_feature_count(store.spec()));
+  const SlotColumns& slots = store.inputs().slots[static_cast<size_t>(split)];
+  const ExampleColumns& pool = store.inputs().examples;
+  const data::Rows& columns = store.rows(split);
+  batch.slot_features.assign(rows.size() * k * features, 0.0F);
+  for (size_t query = 0; query < rows.size(); ++query) {
+    const auto row = static_cast<size_t>(rows[query]);
+    size_t free = k;
+    for (size_t slot = k; slot-- > 0;) {
+      const size_t from = row * k + slot;
+      if (slots.ids[from] < 0) continue;
+      --free;
+      const auto example = static_cast<size_t>(slots.ids[from]);
+      float* out = batch.slot_features.data() + (query * k + free) * features;
+      const auto scaled = [&](std::span<const float> values) {
+        return values.empty() ? 0.0F : 4 * values[from] - 2;
+      };
+      *out++ = scaled(slots.similarity);
+      *out++ = scaled(slots.history_similarity);
+      *out++ = scaled(slots.target_similarity);
+      *out++ = pool.time.empty() ? 0.0F : age(columns.time[row] - pool.time[example]);
+      *out++ = pool.item[example] == columns.item[row] ? 1.0F : 0.0F;
+      for (const FieldSource& field : store.fields()) {
+        if (!models::is_shared_feature(field.spec)) continue;
+        const bool shared = field.kind == SourceKind::kColumn &&
+                            share_a_value(field, pool.item[example], columns.item[row]);
+        *out++ = shared ? 1.0F : 0.0F;
+      }
+    }
+  }
 }
 
 // Table rows, not yet slab rows.
@@ -318,6 +378,7 @@ BatchBuilder::~BatchBuilder() = default;
 void BatchBuilder::build(data::Split split, std::span<const int64_t> rows, models::Batch& batch) {
   impl_->add_queries(split, rows, batch);
   impl_->add_examples(split, rows, batch);
+  impl_->fill_slot_features(split, rows, batch);
   impl_->fill_fields(batch);
   impl_->fill_texts(batch);
   impl_->fill_side_tables(split, rows, batch);

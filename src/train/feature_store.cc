@@ -46,6 +46,7 @@ void check_examples(const ExampleColumns& examples, const data::Dataset& dataset
   check_size("examples.position", examples.position.size(), count);
   check_size("examples.label", examples.label.size(), count);
   check_optional("examples.event", examples.event.size(), count);
+  check_optional("examples.time", examples.time.size(), count);
   check_range("examples.user", examples.user, 1, dataset.num_users());
   check_range("examples.item", examples.item, 1, dataset.num_items());
   for (int64_t example = 0; example < count; ++example) {
@@ -84,6 +85,7 @@ FeatureInputs inputs_for(const models::ModelOptions& model, FeatureInputs inputs
   }
   if (model.distillation_weight == 0) inputs.teacher_logits = {};
   inputs.histories = models::reads_histories(model);
+  inputs.slot_features = models::reads_slot_features(model);
   return inputs;
 }
 
@@ -125,6 +127,8 @@ void FeatureStore::check_inputs() const {
     const SlotColumns& slots = inputs_.slots[index];
     check_size("slots.ids", slots.ids.size(), inputs_.k > 0 ? count * inputs_.k : 0);
     check_optional("slots.similarity", slots.similarity.size(), count * inputs_.k);
+    check_optional("slots.history_similarity", slots.history_similarity.size(), count * inputs_.k);
+    check_optional("slots.target_similarity", slots.target_similarity.size(), count * inputs_.k);
     check_range("slots.ids", slots.ids, -1, inputs_.examples.size() - 1);
     const auto user_row = inputs_.kar_user_row[index];
     check_size("kar_user_row", user_row.size(), inputs_.kar_dim > 0 ? count : 0);

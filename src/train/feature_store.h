@@ -30,6 +30,7 @@
 #include "data/rows.h"
 #include "models/batch.h"
 #include "models/options.h"
+#include "retrieval/assign.h"
 
 namespace llmcf::train {
 
@@ -43,6 +44,7 @@ struct ExampleColumns {
   // For context features; empty = that of the training row with the example's user, position and
   // item.
   std::span<const int64_t> event;
+  std::span<const int64_t> time;  // Unix seconds; may be empty: ages unknown
 
   int64_t size() const { return static_cast<int64_t>(user.size()); }
 };
@@ -52,6 +54,15 @@ struct ExampleColumns {
 struct SlotColumns {
   std::span<const int32_t> ids;
   std::span<const float> similarity;  // may be empty: all 0
+  // The two halves of the similarity; may be empty: all 0.
+  std::span<const float> history_similarity, target_similarity;
+
+  static SlotColumns of(const retrieval::Assignment& slots) {
+    return {.ids = slots.ids,
+            .similarity = slots.similarity,
+            .history_similarity = slots.history_similarity,
+            .target_similarity = slots.target_similarity};
+  }
 };
 
 // What a store reads. Spans may be empty where a model does not use them.
@@ -72,7 +83,8 @@ struct FeatureInputs {
   std::array<std::span<const int32_t>, 3> kar_user_row;  // by split: [rows] into [0, R)
   std::span<const float> kar_item;                       // [num_items + 1, kar_dim]
   int64_t kar_dim = 0;
-  bool histories = false;  // batches carry histories item by item (models::Batch::history)
+  bool slot_features = false;  // batches say what retrieval knows of each slot
+  bool histories = false;      // batches carry histories item by item (models::Batch::history)
 };
 
 struct FeatureOptions {

@@ -28,7 +28,7 @@ MAY_INCLUDE = {
     "text": ["core", "net"],
     "llm": ["core", "net", "text"],
     "cot": ["core", "net", "data", "text", "llm"],
-    "retrieval": ["core", "data"],
+    "retrieval": ["core", "data", "text"],
     "nn": ["core"],
     "ict": ["core", "nn"],
     "models": ["core", "nn", "ict"],
