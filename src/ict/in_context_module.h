@@ -53,8 +53,8 @@ struct InContextInput {
   int64_t cot_row = 0;
   torch::Tensor frozen_cot;  // [E, W] the chains before mapping, for the reconstruction
   Slots slots;
-  torch::Tensor evidence;  // [B, K, 2 G]: a slot's features in the half of its decision (0, 1),
-                           // zeros in the other; undefined without evidence
+  torch::Tensor evidence = {};  // [B, K, 2 G]: a slot's features in the half of its decision (0,
+                                // 1), zeros in the other; undefined without evidence
 };
 
 struct InContextOutput {

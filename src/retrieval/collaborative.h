@@ -13,7 +13,8 @@
 //     positive.
 //  2. Cross-fitted: users are dealt into `folds` parts, and a user's rows are compared by vectors
 //     that the users of the other parts made. Nobody's own purchases make a training row's target
-//     look close to its history, so similarities of training rows mean what those of test rows mean.
+//     look close to its history, so similarities of training rows mean what those of test rows
+//     mean.
 //  3. Items that nobody of the other folds took have no log half (zeros).
 #pragma once
 

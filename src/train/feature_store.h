@@ -44,7 +44,7 @@ struct ExampleColumns {
   // For context features; empty = that of the training row with the example's user, position and
   // item.
   std::span<const int64_t> event;
-  std::span<const int64_t> time;  // Unix seconds; may be empty: ages unknown
+  std::span<const int64_t> time = {};  // Unix seconds; may be empty: ages unknown
 
   int64_t size() const { return static_cast<int64_t>(user.size()); }
 };
@@ -55,7 +55,7 @@ struct SlotColumns {
   std::span<const int32_t> ids;
   std::span<const float> similarity;  // may be empty: all 0
   // The two halves of the similarity; may be empty: all 0.
-  std::span<const float> history_similarity, target_similarity;
+  std::span<const float> history_similarity = {}, target_similarity = {};
 
   static SlotColumns of(const retrieval::Assignment& slots) {
     return {.ids = slots.ids,

@@ -99,19 +99,19 @@ TEST(ItemVectors, AnItemThatNobodyTookHasNoLogHalf) {
 
 TEST(AssignByFold, ComparesEveryQueryByItsOwnFoldsVectors) {
   const World world({.users = 40, .items = 25, .examples = 200, .queries = 150}, 3);
-  const ItemVectors vectors(known_of(world), world.texts(),
-                            {.weight = 0.6, .width = 4, .folds = 3}, 9);
+  const ItemVectors vectors(known_of(world), world.texts(), {.weight = 0.6, .width = 4, .folds = 3},
+                            9);
   const RetrievalOptions options{.k = 6, .normalize = true};
   const Queries queries = world.rows.queries();
   const std::vector<Queries> parts = {queries, queries};
-  const auto found = assign_by_fold(world.examples.pool(), parts, vectors, world.histories(),
-                                    options);
+  const auto found =
+      assign_by_fold(world.examples.pool(), parts, vectors, world.histories(), options);
   ASSERT_EQ(found.size(), 2U);
   EXPECT_EQ(found[0].ids, found[1].ids);
   int64_t differing = 0;
   for (int64_t fold = 0; fold < 3; ++fold) {
-    const Assignment whole = assign(world.examples.pool(), queries, vectors.of_fold(fold),
-                                    world.histories(), options);
+    const Assignment whole =
+        assign(world.examples.pool(), queries, vectors.of_fold(fold), world.histories(), options);
     for (int64_t row = 0; row < queries.size(); ++row) {
       const bool own = vectors.fold_of(queries.user[static_cast<size_t>(row)]) == fold;
       const bool same = std::ranges::equal(whole.ids_of(row), found[0].ids_of(row)) &&
@@ -128,8 +128,8 @@ TEST(AssignByFold, ComparesEveryQueryByItsOwnFoldsVectors) {
 TEST(AssignByFold, NormalisedHistoriesHaveSimilaritiesOfUnitVectors) {
   const World world({.users = 40, .items = 25, .examples = 200, .queries = 150}, 3);
   const RetrievalOptions options{.k = 4, .normalize = true};
-  const Assignment found =
-      assign(world.examples.pool(), world.rows.queries(), world.texts(), world.histories(), options);
+  const Assignment found = assign(world.examples.pool(), world.rows.queries(), world.texts(),
+                                  world.histories(), options);
   std::vector<float> means(static_cast<size_t>(world.examples.user.size()) * 8);
   history_mean(world.histories(), world.texts(), world.examples.user, world.examples.position, 0,
                means);
