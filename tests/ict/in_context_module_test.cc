@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cosine_similarity.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -90,6 +91,87 @@ TEST(InContextModule, MeanIsTheMeanOfVisibleTokens) {
   const torch::Tensor context = ict->forward(one).context;
   EXPECT_LE(distance(context[1], f[1]), 1e-6);
   EXPECT_LE(distance(context[0], (f[4] + one.text[6] + ict->label[0] + f[0]) / 4), 1e-6);
+}
+
+// Evidence of G = 2 features for the slots of input(): row b, slot k, in the half of the decision.
+torch::Tensor evidence_for(const InContextInput& one) {
+  const int64_t B = one.slots.queries(), K = one.slots.count();
+  torch::Tensor values = at::zeros({B, K, 4});
+  const torch::Tensor drawn = normal({B, K, 2}, "evidence");
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t k = 0; k < K; ++k) {
+      const auto example = one.slots.slot[b][k].item<int32_t>();
+      if (example < 0) continue;
+      const int64_t half = one.slots.label[example].item<int32_t>();
+      values[b][k].narrow(0, 2 * half, 2).copy_(drawn[b][k]);
+    }
+  }
+  return values;
+}
+
+TEST(InContextModule, ResidualBeginsAtTheQuerysOwnToken) {
+  InContextModule ict = module({.residual = true});
+  const InContextInput one = input({-1, 1, 2, 3, 0, 3}, 2);
+  const torch::Tensor own = ict->token_map->forward(one.parts).narrow(0, 0, 3);
+  EXPECT_EQ(distance(ict->forward(one).context, own), 0.0);
+  const torch::NoGradGuard no_gradients;
+  ict->gate.fill_(1.0);
+  EXPECT_GT(distance(ict->forward(one).context, own), 1e-2);
+}
+
+TEST(InContextModule, EvidenceReachesEachQueryThroughItsOwnSlotsOnly) {
+  for (const bool merged : {false, true}) {
+    InContextModule ict = module({.evidence = 2, .merged = merged});
+    InContextInput one = input({-1, 1, 2, 3, 0, 3}, 2);
+    one.evidence = evidence_for(one);
+    const torch::Tensor before = ict->forward(one).context;
+    one.evidence = one.evidence.clone();
+    one.evidence[1][0].mul_(-3.0);
+    const torch::Tensor after = ict->forward(one).context;
+    EXPECT_EQ(distance(before[0], after[0]), 0.0);
+    EXPECT_EQ(distance(before[2], after[2]), 0.0);
+    EXPECT_GT(distance(before[1], after[1]), 1e-3);
+    one.evidence = at::zeros({3, 2, 2});
+    EXPECT_THROW(ict->forward(one), Error);
+  }
+}
+
+TEST(InContextModule, AMergedExampleIsTheSumOfItsTokens) {
+  InContextModule ict = module({.evidence = 2, .merged = true, .attends = false});
+  InContextInput one = input({-1, 1, -1, -1, 0, 3}, 2);
+  one.evidence = evidence_for(one);
+  const torch::Tensor f = ict->token_map->forward(one.parts);
+  const torch::Tensor told = at::linear(one.evidence, ict->evidence);
+  const torch::Tensor context = ict->forward(one).context;
+  EXPECT_LE(distance(context[1], f[1]), 1e-6);
+  EXPECT_LE(distance(context[0], (f[4] + one.text[6] + ict->label[0] + told[0][1] + f[0]) / 2),
+            1e-5);
+}
+
+TEST(InContextModule, GradientReachesEveryParameterOfEveryOption) {
+  for (const bool merged : {false, true}) {
+    InContextModule ict =
+        module({.evidence = 2, .merged = merged, .residual = true, .reconstruction_map = {5, 6}});
+    InContextInput one = input({-1, 1, 2, 3, 0, 3}, 2);
+    one.evidence = evidence_for(one);
+    {
+      const torch::NoGradGuard no_gradients;
+      ict->gate.fill_(0.5);
+    }
+    const InContextOutput output = ict->forward(one);
+    (output.context.sum() + output.reconstruction).backward();
+    for (const auto& entry : ict->named_parameters())
+      EXPECT_GT(entry.value().grad().abs().sum().item<float>(), 0.0F) << entry.key() << merged;
+  }
+}
+
+// A merged token holds the chain of thought: predicting it from there would be no task.
+TEST(InContextModule, AMergedExamplesChainIsPredictedWithoutSeeingIt) {
+  InContextModule ict = module({.merged = true, .reconstruction_map = {5, 6}});
+  InContextInput one = input({-1, 1, 2, 3, 0, 3}, 2);
+  const double before = ict->forward(one).reconstruction.item<double>();
+  one.text = one.text * 3;
+  EXPECT_EQ(ict->forward(one).reconstruction.item<double>(), before);
 }
 
 TEST(InContextModule, ReconstructsInTrainingOnly) {

@@ -138,7 +138,10 @@ INSTANTIATE_TEST_SUITE_P(All, Backbone, ::testing::ValuesIn(backbone_names()),
 class Composition : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
   static ModelOptions options() {
-    return ToyWorld::options(std::get<1>(GetParam()), std::get<0>(GetParam()));
+    const auto& [backbone, context] = GetParam();
+    if (context == "told")  // what goes beyond the paper
+      return ToyWorld::options("ict", backbone, ", evidence: true, tokens: merged, layers: 1");
+    return ToyWorld::options(context, backbone);
   }
 };
 
@@ -190,7 +193,7 @@ TEST_P(Composition, LearnsAndKeepsPaddingZero) {
 INSTANTIATE_TEST_SUITE_P(All, Composition,
                          ::testing::Combine(::testing::ValuesIn(backbone_names()),
                                             ::testing::Values("none", "text", "concat", "ict",
-                                                              "ict_wocot", "mean", "kar")),
+                                                              "ict_wocot", "mean", "kar", "told")),
                          [](const auto& entry) {
                            return std::get<0>(entry.param) + "_" + std::get<1>(entry.param);
                          });

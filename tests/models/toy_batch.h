@@ -47,11 +47,14 @@ class ToyWorld {
 
   FrozenTables frozen() const { return {.item_text = item_text_, .cot = cot_}; }
 
+  // `ict` is appended to the section of that name: ", evidence: true".
   static ModelOptions options(const std::string& context = "none",
-                              const std::string& backbone = "deepfm") {
+                              const std::string& backbone = "deepfm", const std::string& ict = "") {
     return ModelOptions::from(
         Config::parse("{embed_dim: 8, mlp: [12, 6], dropout: 0.1, text_map: [10, 8], "
-                      "token_map: [12, 8], ict: {reconstruction_map: [10]}, kar: {map: [6, 4]}, "
+                      "token_map: [12, 8], ict: {reconstruction_map: [10]" +
+                      ict +
+                      "}, kar: {map: [6, 4]}, "
                       "context: " +
                       context + ", backbone: " + backbone + "}"),
         "strict");
@@ -190,6 +193,8 @@ class ToyWorld {
       const bool masked = cold || (k == 0 && random.below(3) == 0);
       batch.slot.push_back(masked ? -1 : below(random, kPool));
       batch.slot_similarity.push_back(0.0F);
+      for (int64_t g = 0; g < slot_feature_count(spec()); ++g)
+        batch.slot_features.push_back(masked ? 0.0F : static_cast<float>(random.normal()));
     }
     for (int i = 0; i < 2; ++i)
       batch.teacher_logits.push_back(static_cast<float>(random.normal()));
