@@ -112,6 +112,8 @@ struct Batch {
   std::vector<float> slot_features;    // [B, K, G] slot_feature_count(), zeros where masked; empty
                                        // unless asked for
 
+  std::vector<float> alignment;  // [B] of history and target (retrieval); empty when unused
+
   // Side tables, empty when unused.
   std::vector<float> teacher_logits;  // [B, 2] (Yes, No)
   std::vector<float> kar_user;        // [B, kar_dim]

@@ -116,6 +116,10 @@ bool reads_slot_features(const ModelOptions& options) {
   return in_context && options.ict_evidence;
 }
 
+bool uses_retrieval(const ModelOptions& options) {
+  return uses_examples(options.context) || options.alignment;
+}
+
 ModelOptions ModelOptions::from(const Config& config, const std::string& protocol) {
   if (protocol != "strict" && protocol != "paper")
     throw Error(unknown_name("protocol", protocol, {"strict", "paper"}));
@@ -138,6 +142,7 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
                                          options.token_map.back(), options.text_map.back()));
   read_ict(config.section("ict"), options);
   read_kar(config.section("kar"), options);
+  options.alignment = config.get<bool>("alignment", false) && options.context != ContextKind::kNone;
   options.gated = read_gate(config, options.context);
   const Config distillation = config.section("distillation");
   options.distillation_weight = distillation.get_number("weight", 0.0, 0.0, 1e6);

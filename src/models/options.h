@@ -12,6 +12,7 @@
 //     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256],
 //           evidence: false, tokens: separate, residual: false}   # ict/in_context_module.h
 //     kar: {shared_experts: 4, specific_experts: 3, map: [128, embed_dim / 2], dropout: 0.1}
+//     alignment: false            # the context is told how close history and target are
 //     gate: none                  # none | similarity: a learned gate on what examples give
 //     distillation: {weight: 0.0, temperature: 1.0}
 //     init: default               # default | xavier: what the backbone asks for when absent
@@ -75,7 +76,8 @@ struct ModelOptions {
   std::vector<int64_t> kar_map = {128, 16};
   double kar_dropout = 0.1;
 
-  bool gated = false;  // a learned gate on the context; only for contexts that read examples
+  bool alignment = false;  // needs a context; models/alignment.h
+  bool gated = false;      // a learned gate on the context; only for contexts that read examples
 
   double distillation_weight = 0.0;  // 0 = no teacher; else batches carry teacher_logits
   double distillation_temperature = 1.0;
@@ -99,6 +101,9 @@ bool reads_histories(const ModelOptions& options);
 
 // Whether the context reads what retrieval knows of each slot (Batch::slot_features).
 bool reads_slot_features(const ModelOptions& options);
+
+// Whether the model reads what the retrieve stage writes: examples or alignments.
+bool uses_retrieval(const ModelOptions& options);
 
 // The backbones there are, sorted.
 std::vector<std::string> backbone_names();

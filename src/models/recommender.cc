@@ -66,6 +66,7 @@ Recommender::Recommender(const FeatureSpec& spec, const ModelOptions& options,
                               context_name(options.context)));
     gate_ = register_module("gate", SimilarityGate());
   }
+  if (options.alignment) alignment_ = register_module("alignment", Alignment(context_->width()));
   backbone_ =
       register_module("backbone", entry.make(options.backbone_options,
                                              {.paper = options.paper, .context = options.context},
@@ -125,6 +126,7 @@ RecommenderOutput Recommender::forward(const Batch& batch) {
       output.gate = gate_->forward(batch);
       output.context = output.context * output.gate.unsqueeze(1);
     }
+    if (!alignment_.is_empty()) output.context = output.context + alignment_->forward(batch);
   }
   Features features{.fields = pooled.queries,
                     .first_order = pooled.first_order,

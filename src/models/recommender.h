@@ -15,6 +15,7 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
+#include "models/alignment.h"
 #include "models/batch.h"
 #include "models/context_source.h"
 #include "models/gate.h"
@@ -67,6 +68,7 @@ class Recommender : public torch::nn::Module {
   std::vector<std::unique_ptr<nn::EmbeddingTable>> tables_;
   std::shared_ptr<ContextSource> context_;  // null without a context
   SimilarityGate gate_ = nullptr;           // null without a gate
+  Alignment alignment_ = nullptr;
   std::shared_ptr<CtrModel> backbone_;
   bool reads_history_ = false;
   nn::PooledBatch pooled_, pooled_items_;  // of the last forward pass

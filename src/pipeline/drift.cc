@@ -22,7 +22,7 @@ namespace {
 
 // Versions of the artefacts' formats and meaning.
 constexpr int kExampleRowsFormat = 1;
-constexpr int kRetrieveFormat = 1;
+constexpr int kRetrieveFormat = 2;
 constexpr int kScoreFormat = 1;
 
 constexpr const char* kFrozen = "frozen";

@@ -24,7 +24,7 @@ constexpr int kSplitFormat = 1;
 constexpr int kEncodeFormat = 1;
 constexpr int kReasonFormat = 1;
 constexpr int kPoolFormat = 1;
-constexpr int kRetrieveFormat = 1;
+constexpr int kRetrieveFormat = 2;
 constexpr int kTrainFormat = 2;
 
 }  // namespace
@@ -73,7 +73,7 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
                      .key = variant.model.canonical() + variant.train.canonical()};
     uses_knowledge_ = uses_knowledge_ || read.model.context == models::ContextKind::kKar;
     uses_teacher_ = uses_teacher_ || read.model.distillation_weight > 0;
-    uses_examples_ = uses_examples_ || models::uses_examples(read.model.context);
+    uses_examples_ = uses_examples_ || models::uses_retrieval(read.model);
     variants_.push_back(std::move(read));
   }
 }
@@ -261,7 +261,7 @@ std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const
   const int threads = train::training_threads(variant.model, variant.train);
   const bool text =
       models::uses_text(variant.model.context) || models::uses_cot(variant.model.context);
-  const bool examples = models::uses_examples(variant.model.context);
+  const bool examples = models::uses_retrieval(variant.model);
   // Appended where read: runs of other variants stay current.
   std::string last = examples ? digests_.retrieval : "";
   if (variant.model.context == models::ContextKind::kKar)

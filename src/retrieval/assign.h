@@ -60,6 +60,7 @@ struct Assignment {
   std::vector<float> similarity;          // [Q, K] score, 0 where masked
   std::vector<float> history_similarity;  // [Q, K] h(q).h(c), without its weight
   std::vector<float> target_similarity;   // [Q, K] t(q).t(c), without its weight
+  std::vector<float> alignment = {};      // [Q] h(q).t(q): the row itself, no example
 
   std::span<const int32_t> ids_of(int64_t row) const {
     return std::span(ids).subspan(static_cast<size_t>(row * k), static_cast<size_t>(k));
@@ -68,7 +69,8 @@ struct Assignment {
     return std::span(similarity).subspan(static_cast<size_t>(row * k), static_cast<size_t>(k));
   }
 
-  // Safetensors: ids, similarity, history_similarity, target_similarity, each [Q, K].
+  // Safetensors: ids, similarity, history_similarity, target_similarity, each [Q, K]; alignment
+  // [Q].
   void save(const std::filesystem::path& path) const;
   // Throws InputError if the file is missing, damaged or of another format.
   static Assignment load(const std::filesystem::path& path);

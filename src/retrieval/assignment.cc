@@ -8,7 +8,7 @@ namespace llmcf::retrieval {
 
 namespace {
 
-constexpr const char* kFormat = "llmcf.assignment.1";
+constexpr const char* kFormat = "llmcf.assignment.2";
 
 template <typename T>
 std::vector<T> read(const SafetensorsReader& file, const std::string& name,
@@ -26,6 +26,7 @@ void Assignment::save(const std::filesystem::path& path) const {
   file.add<float>("similarity", {rows, k}, similarity);
   file.add<float>("history_similarity", {rows, k}, history_similarity);
   file.add<float>("target_similarity", {rows, k}, target_similarity);
+  file.add<float>("alignment", {rows}, alignment);
   file.write(path);
 }
 
@@ -45,6 +46,7 @@ Assignment Assignment::load(const std::filesystem::path& path) {
   result.similarity = read<float>(file, "similarity", shape);
   result.history_similarity = read<float>(file, "history_similarity", shape);
   result.target_similarity = read<float>(file, "target_similarity", shape);
+  result.alignment = read<float>(file, "alignment", {result.rows});
   return result;
 }
 

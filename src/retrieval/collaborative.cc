@@ -53,6 +53,7 @@ void copy_row(const Assignment& source, int64_t from, int64_t to, Assignment& ou
   copy(source.similarity, out.similarity);
   copy(source.history_similarity, out.history_similarity);
   copy(source.target_similarity, out.target_similarity);
+  out.alignment[static_cast<size_t>(to)] = source.alignment[static_cast<size_t>(from)];
 }
 
 }  // namespace

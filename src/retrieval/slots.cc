@@ -100,6 +100,7 @@ Assignment empty_assignment(int64_t rows, int64_t k) {
   result.similarity.assign(slots, 0);
   result.history_similarity.assign(slots, 0);
   result.target_similarity.assign(slots, 0);
+  result.alignment.assign(static_cast<size_t>(rows), 0);
   return result;
 }
 
@@ -107,6 +108,9 @@ void fill_slots(const PackedPool& pool, const Texts& texts, const RetrievalOptio
                 const BestColumns& best, const SlotSource& source, int64_t row, Assignment& out) {
   std::vector<Found> found = found_examples(pool, best, source.query);
   arrange(found, options, row);
+  const auto target_of = [&](int32_t item) { return texts.row(item).data(); };
+  out.alignment[static_cast<size_t>(row)] =
+      kernels::dot(source.history, target_of(source.item), texts.width);
   auto slot = static_cast<size_t>((row + 1) * out.k) - found.size();
   for (const Found& example : found) {
     const auto id = static_cast<size_t>(example.example);
@@ -115,7 +119,7 @@ void fill_slots(const PackedPool& pool, const Texts& texts, const RetrievalOptio
     out.similarity[slot] = example.score;
     out.history_similarity[slot] = kernels::dot(source.history, history, texts.width);
     out.target_similarity[slot] =
-        kernels::dot(texts.row(source.item).data(), texts.row(pool.item[id]).data(), texts.width);
+        kernels::dot(target_of(source.item), target_of(pool.item[id]), texts.width);
     ++slot;
   }
 }

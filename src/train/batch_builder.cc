@@ -358,6 +358,10 @@ void BatchBuilder::Impl::fill_side_tables(data::Split split, std::span<const int
     const float* logits = teacher.data() + rows[index] * 2;
     batch.teacher_logits.insert(batch.teacher_logits.end(), logits, logits + 2);
   }
+  const std::span<const float> alignment = inputs.slots[static_cast<size_t>(split)].alignment;
+  batch.alignment.clear();
+  for (size_t index = 0; !alignment.empty() && index < rows.size(); ++index)
+    batch.alignment.push_back(alignment[static_cast<size_t>(rows[index])]);
   batch.kar_user.clear();
   batch.kar_item.clear();
   const int64_t width = inputs.kar_dim;

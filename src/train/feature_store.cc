@@ -75,7 +75,12 @@ FeatureInputs inputs_for(const models::ModelOptions& model, FeatureInputs inputs
   if (!models::uses_examples(model.context)) {
     inputs.examples = {};
     inputs.k = 0;
-    inputs.slots = {};
+    for (SlotColumns& slots : inputs.slots)
+      slots = {.ids = {}, .similarity = {}, .alignment = slots.alignment};
+  }
+  if (!model.alignment) {
+    for (SlotColumns& slots : inputs.slots)
+      slots.alignment = {};
   }
   if (model.context != models::ContextKind::kKar) {
     inputs.kar_user = {};
@@ -129,6 +134,7 @@ void FeatureStore::check_inputs() const {
     check_optional("slots.similarity", slots.similarity.size(), count * inputs_.k);
     check_optional("slots.history_similarity", slots.history_similarity.size(), count * inputs_.k);
     check_optional("slots.target_similarity", slots.target_similarity.size(), count * inputs_.k);
+    check_optional("slots.alignment", slots.alignment.size(), count);
     check_range("slots.ids", slots.ids, -1, inputs_.examples.size() - 1);
     const auto user_row = inputs_.kar_user_row[index];
     check_size("kar_user_row", user_row.size(), inputs_.kar_dim > 0 ? count : 0);

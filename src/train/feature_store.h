@@ -56,12 +56,14 @@ struct SlotColumns {
   std::span<const float> similarity;  // may be empty: all 0
   // The two halves of the similarity; may be empty: all 0.
   std::span<const float> history_similarity = {}, target_similarity = {};
+  std::span<const float> alignment = {};  // [rows]; may be empty
 
   static SlotColumns of(const retrieval::Assignment& slots) {
     return {.ids = slots.ids,
             .similarity = slots.similarity,
             .history_similarity = slots.history_similarity,
-            .target_similarity = slots.target_similarity};
+            .target_similarity = slots.target_similarity,
+            .alignment = slots.alignment};
   }
 };
 

@@ -140,7 +140,8 @@ class Composition : public ::testing::TestWithParam<std::tuple<std::string, std:
   static ModelOptions options() {
     const auto& [backbone, context] = GetParam();
     if (context == "told")  // what goes beyond the paper
-      return ToyWorld::options("ict", backbone, ", evidence: true, tokens: merged, layers: 1");
+      return ToyWorld::options("ict, alignment: true", backbone,
+                               ", evidence: true, tokens: merged, layers: 1");
     return ToyWorld::options(context, backbone);
   }
 };

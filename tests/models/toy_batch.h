@@ -196,6 +196,7 @@ class ToyWorld {
       for (int64_t g = 0; g < slot_feature_count(spec()); ++g)
         batch.slot_features.push_back(masked ? 0.0F : static_cast<float>(random.normal()));
     }
+    batch.alignment.push_back(cold ? 0.0F : static_cast<float>(random.uniform()));
     for (int i = 0; i < 2; ++i)
       batch.teacher_logits.push_back(static_cast<float>(random.normal()));
     for (int64_t i = 0; i < kKar; ++i) {

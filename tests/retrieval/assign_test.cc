@@ -136,6 +136,9 @@ TEST(Assign, SimilaritiesAreTheFormulasWithinOneInAHundredThousand) {
                                      world.texts().row(world.examples.item[c]));
     EXPECT_NEAR(found.history_similarity[slot], history, 1e-5);
     EXPECT_NEAR(found.target_similarity[slot], target, 1e-5);
+    const double own = double_dot(double_mean(world, world.rows.user[q], world.rows.position[q]),
+                                  world.texts().row(world.rows.item[q]));
+    EXPECT_NEAR(found.alignment[q], own, 1e-5);
     EXPECT_NEAR(found.similarity[slot], 0.3 * history + 0.7 * target, 1e-5);
   }
   EXPECT_GT(filled, 600);
@@ -374,6 +377,7 @@ TEST(Assign, SurvivesSavingAndLoading) {
   EXPECT_EQ(read.similarity, written.similarity);
   EXPECT_EQ(read.history_similarity, written.history_similarity);
   EXPECT_EQ(read.target_similarity, written.target_similarity);
+  EXPECT_EQ(read.alignment, written.alignment);
 }
 
 std::string error_of(const std::function<void()>& work) {

@@ -112,7 +112,7 @@ JobOptions read_jobs(const Config& config) {
 
 // Whether the model reads anything that a reasoner made.
 bool reads_reasoning(const models::ModelOptions& model) {
-  return models::uses_examples(model.context) || model.context == models::ContextKind::kKar ||
+  return models::uses_retrieval(model) || model.context == models::ContextKind::kKar ||
          model.distillation_weight > 0;
 }
 
