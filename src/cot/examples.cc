@@ -108,6 +108,24 @@ void keep_best(std::vector<Example>& examples, const ExampleOptions& options) {
   examples = std::move(best);
 }
 
+// Hands the answers of each label round in one cycle, so that nobody keeps their own (but for a
+// single example of a label).
+void shuffle_answers(std::vector<Example>& examples, int64_t seed) {
+  for (const bool positive : {false, true}) {
+    std::vector<size_t> cycle;
+    for (size_t index = 0; index < examples.size(); ++index)
+      if ((examples[index].label > 0.5F) == positive) cycle.push_back(index);
+    if (cycle.empty()) continue;
+    Random(static_cast<uint64_t>(seed), "pool.shuffle").shuffle(cycle);
+    const Example first = examples[cycle.front()];
+    for (size_t at = 0; at < cycle.size(); ++at) {
+      const Example& next = at + 1 < cycle.size() ? examples[cycle[at + 1]] : first;
+      examples[cycle[at]].accepted = next.accepted;
+      examples[cycle[at]].text = next.text;
+    }
+  }
+}
+
 void expect_some(const std::vector<Example>& examples, const Pool& pool, const std::string& key,
                  double value, const std::string& fix) {
   if (!examples.empty()) return;
@@ -134,6 +152,7 @@ void select(std::vector<Example>& examples, const Pool& pool, const ExampleOptio
   expect_some(examples, pool, "share", options.share, "raise pool.share");
   for (Example& example : examples)
     example.text = first_words(example.text, options.words);
+  if (options.shuffle) shuffle_answers(examples, options.seed);
 }
 
 std::vector<float> encode_texts(const std::vector<Example>& examples,
@@ -165,6 +184,7 @@ ExampleOptions ExampleOptions::from(const Config& config) {
   options.top_share = config.get_number("top_share", options.top_share, 0, 1);
   options.share = config.get_number("share", options.share, 0, 1);
   options.words = config.get_int("words", options.words, 0, std::numeric_limits<int64_t>::max());
+  options.shuffle = config.get<bool>("shuffle", options.shuffle);
   options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
   config.finish();
   if (options.top_share == 0) config.fail("top_share", "0 leaves no example: give (0, 1]");

@@ -36,12 +36,14 @@ namespace llmcf::cot {
 //     top_share: 1.0     # of what is left, this share by score, best first, of each label apart
 //     share: 1.0         # of the rows, this share at random
 //     words: 0           # a chain of thought ends after so many words; 0 = all of it
-//     seed: 2023         # of `share`, and of the choice among equal scores
+//     shuffle: false     # control: every example gets the answer of another one with its label
+//     seed: 2023         # of `share`, `shuffle`, and of the choice among equal scores
 struct ExampleOptions {
   double min_score = 0;
   double top_share = 1;  // in (0, 1]; at least one example of each label that has any
   double share = 1;      // in (0, 1]
   int64_t words = 0;     // words are what white space separates
+  bool shuffle = false;
   int64_t seed = 2023;
 
   // Reads the whole section. Throws InputError with file and line.

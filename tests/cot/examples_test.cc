@@ -134,6 +134,28 @@ TEST_F(ExamplesTest, WordsCutTheTextAndItsVector) {
   EXPECT_TRUE(std::equal(vector.begin(), vector.end(), cut.vector(3).begin()));
 }
 
+TEST_F(ExamplesTest, ShuffledAnswersStayWithinTheirLabelAndNobodyKeepsTheirOwn) {
+  const ExampleSet all = write({});
+  const ExampleSet mixed = write({.shuffle = true});
+  ASSERT_EQ(mixed.size(), all.size());
+  std::map<int64_t, int64_t> owner;  // of an answer
+  for (int64_t index = 0; index < all.size(); ++index)
+    owner[all.answer()[static_cast<size_t>(index)]] = index;
+  std::set<int64_t> seen;
+  for (int64_t index = 0; index < mixed.size(); ++index) {
+    const auto at = static_cast<size_t>(index);
+    EXPECT_EQ(mixed.user()[at], all.user()[at]);
+    EXPECT_EQ(mixed.label()[at], all.label()[at]);
+    const int64_t from = owner.at(mixed.answer()[at]);
+    EXPECT_NE(from, index);
+    EXPECT_EQ(all.label()[static_cast<size_t>(from)], mixed.label()[at]);
+    EXPECT_EQ(mixed.text(index), all.text(from));
+    EXPECT_TRUE(std::ranges::equal(mixed.vector(index), all.vector(from)));
+    seen.insert(from);
+  }
+  EXPECT_EQ(static_cast<int64_t>(seen.size()), all.size());
+}
+
 TEST_F(ExamplesTest, DefaultsWriteTheSameBytesAsNoOptions) {
   write({});
   const std::string before = read_file(shop_.path("examples"));
