@@ -227,8 +227,12 @@ std::vector<Slice> test_slices(const ResultInputs& inputs, const Records& record
       variant.logits.push_back(run.logits);
     scores.push_back(std::move(variant));
   }
+  std::vector<RowProperty> properties = row_properties(inputs.rows, rows);
+  if (inputs.examples != nullptr)
+    properties.push_back(
+        similarity_property(retrieval::Assignment::load(inputs.workspace.retrieval("test"))));
   std::vector<Slice> slices;
-  for (const RowProperty& property : row_properties(inputs.rows, rows))
+  for (const RowProperty& property : properties)
     slices.push_back(slice_by(property, rows.label, scores));
   return slices;
 }

@@ -65,6 +65,27 @@ std::vector<RowProperty> row_properties(const data::RowSet& set, const data::Row
   return properties;
 }
 
+RowProperty similarity_property(const retrieval::Assignment& slots) {
+  RowProperty property{.title = "Similarity of the examples",
+                       .meaning = "mean similarity of the row's examples, in percent",
+                       .buckets = {.lows = {0, 10, 20, 30, 40, 50, 60, 70, 80}},
+                       .values = {}};
+  for (int64_t row = 0; row < slots.rows; ++row) {
+    const auto ids = slots.ids_of(row);
+    const auto similarity = slots.similarity_of(row);
+    double sum = 0;
+    int64_t shown = 0;
+    for (size_t slot = 0; slot < ids.size(); ++slot) {
+      if (ids[slot] < 0) continue;
+      sum += similarity[slot];
+      ++shown;
+    }
+    const double percent = shown == 0 ? 0 : 100 * sum / static_cast<double>(shown);
+    property.values.push_back(static_cast<int64_t>(std::clamp(percent, 0.0, 100.0)));
+  }
+  return property;
+}
+
 Slice slice_by(const RowProperty& property, std::span<const float> labels,
                const std::vector<VariantScores>& variants) {
   std::vector<std::vector<int64_t>> rows(property.buckets.lows.size());

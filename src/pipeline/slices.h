@@ -9,6 +9,7 @@
 
 #include "data/rows.h"
 #include "pipeline/report/report.h"
+#include "retrieval/assign.h"
 
 namespace llmcf::pipeline {
 
@@ -32,6 +33,9 @@ struct RowProperty {
 
 // How long the history is, how popular the target: what reports cut rows by.
 std::vector<RowProperty> row_properties(const data::RowSet& set, const data::Rows& rows);
+
+// How similar the row's examples are on average, in percent; rows without examples count as 0.
+RowProperty similarity_property(const retrieval::Assignment& slots);
 
 // One variant's scores of every test row, one vector per seed.
 struct VariantScores {

@@ -28,5 +28,17 @@ TEST(SliceTest, AucPerBucketIsTheMeanOverSeeds) {
   EXPECT_TRUE(std::isnan(slice.series[0].values[1])) << "one label only";
 }
 
+TEST(SliceTest, SimilarityIsTheMeanOfShownExamplesInPercent) {
+  const retrieval::Assignment slots{.rows = 4,
+                                    .k = 2,
+                                    .ids = {-1, 3, 4, 5, -1, -1, 1, 2},
+                                    .similarity = {0, 0.25F, 0.5F, 0.75F, 0, 0, -0.5F, 0.25F},
+                                    .history_similarity = {},
+                                    .target_similarity = {}};
+  const RowProperty property = similarity_property(slots);
+  EXPECT_EQ(property.values, (std::vector<int64_t>{25, 62, 0, 0}));
+  EXPECT_EQ(property.buckets.of(property.values[1]), 6U);
+}
+
 }  // namespace
 }  // namespace llmcf::pipeline
