@@ -58,6 +58,7 @@ TEST(Assign, EqualsTheNaiveSearchOnRandomWorlds) {
     options.history_weight = 0.25 * static_cast<double>(random.below(5));
     options.exclude_self = random.below(2) == 0;
     options.time_safe = random.below(2) == 0;
+    options.normalize = random.below(2) == 0;
     if (random.below(3) == 0) options.min_similarity = random.uniform(-0.3, 0.6);
     const AssignTuning tuning{.table_bytes = static_cast<int64_t>(random.below(1 << 17)),
                               .history_bytes = static_cast<int64_t>(random.below(1 << 14)),

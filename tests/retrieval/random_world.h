@@ -139,6 +139,10 @@ inline Assignment naive_assign(const World& world, const RetrievalOptions& optio
   std::vector<float> hc(pool.user.size() * static_cast<size_t>(width));
   history_mean(world.histories(), world.texts(), queries.user, queries.position, 0, hq);
   history_mean(world.histories(), world.texts(), pool.user, pool.position, 0, hc);
+  if (options.normalize) {
+    scale_rows_to_unit(hq, width);
+    scale_rows_to_unit(hc, width);
+  }
   const auto weight = static_cast<float>(options.history_weight);
 
   Assignment result{.rows = queries.size(),

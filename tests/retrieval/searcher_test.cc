@@ -16,8 +16,11 @@ TEST(Searcher, EqualsAssignForEveryRow) {
     for (const bool time_safe : {false, true}) {
       const World world(
           {.users = 60, .items = 90, .width = 24, .examples = 3000, .queries = 80, .days = 50}, 9);
-      const RetrievalOptions options{
-          .k = 6, .positives = 4, .history_weight = weight, .time_safe = time_safe};
+      const RetrievalOptions options{.k = 6,
+                                     .positives = 4,
+                                     .history_weight = weight,
+                                     .time_safe = time_safe,
+                                     .normalize = time_safe};
       const Queries queries = world.rows.queries();
       const Assignment expected =
           assign(world.examples.pool(), queries, world.texts(), world.histories(), options);
