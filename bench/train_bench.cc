@@ -177,14 +177,17 @@ class Epochs {
   std::unique_ptr<train::BatchLoader> loader_;
 };
 
-// One row of the table: a backbone with a context (none or ict) at one batch size.
+// One row of the table: a backbone with a context (none or ict, the published module) at one batch
+// size.
 void bench_training(const std::string& backbone, const std::string& context, int64_t batch_size,
                     const train::FeatureInputs& all, std::span<const float> cot) {
   const std::string name = fmt::format("train.{}.{}{}", backbone, context,
                                        batch_size == kBatch ? "" : fmt::format(".b{}", batch_size));
   if (!bench::wanted(name) && !bench::wanted(name + ".gflops")) return;
   const models::ModelOptions options = models::ModelOptions::from(
-      Config::parse(fmt::format("{{backbone: {}, context: {}}}", backbone, context)), "strict");
+      Config::parse(fmt::format("{{backbone: {}, context: {}, ict: {{module: published}}}}",
+                                backbone, context)),
+      "strict");
   const train::FeatureStore store(train::inputs_for(options, all), {});
   train::TrainOptions train_options;
   train_options.batch_size = batch_size;

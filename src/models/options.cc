@@ -34,6 +34,11 @@ ContextKind read_context(const Config& config) {
   return found->kind;
 }
 
+bool is_in_context(ContextKind kind) {
+  return kind == ContextKind::kIct || kind == ContextKind::kIctWithoutCot ||
+         kind == ContextKind::kMean;
+}
+
 std::vector<int64_t> read_widths(const Config& config, const std::string& key,
                                  const std::vector<int64_t>& fallback, bool may_be_empty = false) {
   const auto widths = config.get<std::vector<int64_t>>(key, fallback);
@@ -44,16 +49,20 @@ std::vector<int64_t> read_widths(const Config& config, const std::string& key,
 }
 
 void read_ict(const Config& config, ModelOptions& options) {
-  options.ict_layers = config.get_int("layers", options.ict_layers, 1, 64);
+  const bool told = config.get_choice("module", options.paper ? "published" : "told",
+                                      {"told", "published"}) == "told";
+  options.ict_layers = config.get_int("layers", told ? 1 : 2, 1, 64);
   options.ict_heads = config.get_int("heads", options.ict_heads, 1, 1024);
   options.ict_hidden = config.get_int("hidden", options.ict_hidden, 0, 1 << 20);
   options.reconstruction_weight =
-      config.get_number("reconstruction_weight", options.reconstruction_weight, 0.0, 1e6);
+      config.get_number("reconstruction_weight", told ? 0.5 : 1.0, 0.0, 1e6);
   options.reconstruction_map =
       read_widths(config, "reconstruction_map", options.reconstruction_map, true);
-  options.ict_evidence = config.get<bool>("evidence", options.ict_evidence);
-  options.ict_merged = config.get_choice("tokens", "separate", {"separate", "merged"}) == "merged";
-  options.ict_residual = config.get<bool>("residual", options.ict_residual);
+  options.ict_evidence = config.get<bool>("evidence", told);
+  options.ict_merged =
+      config.get_choice("tokens", told ? "merged" : "separate", {"separate", "merged"}) == "merged";
+  options.ict_residual = config.get<bool>("residual", told);
+  options.alignment = told && is_in_context(options.context);  // the default of model.alignment
   if (options.token_map.back() % (2 * options.ict_heads) != 0)
     config.fail("heads", fmt::format("the token width {} is not a multiple of 2 x {} heads",
                                      options.token_map.back(), options.ict_heads));
@@ -96,13 +105,11 @@ std::string_view context_name(ContextKind kind) {
 }
 
 bool uses_examples(ContextKind kind) {
-  return kind == ContextKind::kIct || kind == ContextKind::kIctWithoutCot ||
-         kind == ContextKind::kMean || kind == ContextKind::kConcat;
+  return is_in_context(kind) || kind == ContextKind::kConcat;
 }
 
 bool uses_text(ContextKind kind) {
-  return kind == ContextKind::kText || kind == ContextKind::kIct ||
-         kind == ContextKind::kIctWithoutCot || kind == ContextKind::kMean;
+  return is_in_context(kind) || kind == ContextKind::kText;
 }
 
 bool uses_cot(ContextKind kind) {
@@ -110,10 +117,7 @@ bool uses_cot(ContextKind kind) {
 }
 
 bool reads_slot_features(const ModelOptions& options) {
-  const bool in_context = options.context == ContextKind::kIct ||
-                          options.context == ContextKind::kIctWithoutCot ||
-                          options.context == ContextKind::kMean;
-  return in_context && options.ict_evidence;
+  return is_in_context(options.context) && options.ict_evidence;
 }
 
 bool uses_retrieval(const ModelOptions& options) {
@@ -142,7 +146,8 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
                                          options.token_map.back(), options.text_map.back()));
   read_ict(config.section("ict"), options);
   read_kar(config.section("kar"), options);
-  options.alignment = config.get<bool>("alignment", false) && options.context != ContextKind::kNone;
+  options.alignment =
+      config.get<bool>("alignment", options.alignment) && options.context != ContextKind::kNone;
   options.gated = read_gate(config, options.context);
   const Config distillation = config.section("distillation");
   options.distillation_weight = distillation.get_number("weight", 0.0, 0.0, 1e6);

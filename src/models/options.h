@@ -9,10 +9,20 @@
 //     context: ict                # none | text | concat | ict | ict_wocot | mean | kar
 //     text_map: [256, 32]         # frozen text [W] -> ... -> token
 //     token_map: [128, 32]        # a sample's parts -> ... -> feature token
-//     ict: {layers: 2, heads: 2, hidden: 0, reconstruction_weight: 1.0, reconstruction_map: [256],
-//           evidence: false, tokens: separate, residual: false}   # ict/in_context_module.h
+//     ict:                        # ict/in_context_module.h
+//       module: told              # told (strict) | published (paper): the defaults of the next
+//                                 # five keys and of `alignment` for ict, ict_wocot and mean
+//       layers: 1                 # published: 2
+//       evidence: true            # published: false
+//       tokens: merged            # published: separate
+//       residual: true            # published: false
+//       reconstruction_weight: 0.5   # published: 1.0
+//       heads: 2
+//       hidden: 0
+//       reconstruction_map: [256]
 //     kar: {shared_experts: 4, specific_experts: 3, map: [128, embed_dim / 2], dropout: 0.1}
-//     alignment: false            # the context is told how close history and target are
+//     alignment: true             # the context is told how close history and target are;
+//                                 # false unless `module: told`
 //     gate: none                  # none | similarity: a learned gate on what examples give
 //     distillation: {weight: 0.0, temperature: 1.0}
 //     init: default               # default | xavier: what the backbone asks for when absent

@@ -15,9 +15,9 @@ const std::vector<std::string> kOrders = {"similar_last", "similar_first", "time
 
 }  // namespace
 
-CollaborativeOptions CollaborativeOptions::from(const Config& config) {
+CollaborativeOptions CollaborativeOptions::from(const Config& config, double weight) {
   CollaborativeOptions options;
-  options.weight = config.get_number("weight", options.weight, 0, 1);
+  options.weight = config.get_number("weight", weight, 0, 1);
   options.width = config.get_int("width", options.width, 1, 4096);
   options.folds = config.get_int("folds", options.folds, 1, 64);
   config.finish();
@@ -28,7 +28,7 @@ RetrievalOptions RetrievalOptions::from(const Config& config, const std::string&
   RetrievalOptions options;
   options.protocol = config.get_choice("protocol", protocol, {"strict", "paper"});
   const bool strict = options.protocol == "strict";
-  options.k = config.get_int("k", options.k, 1, 1024);
+  options.k = config.get_int("k", strict ? 8 : 4, 1, 1024);
   options.positives = config.get_int("positives", options.positives, -1, options.k);
   options.history_weight = config.get_number("history_weight", options.history_weight, 0, 1);
   options.exclude_self = config.get<bool>("exclude_self", strict);
@@ -38,8 +38,9 @@ RetrievalOptions RetrievalOptions::from(const Config& config, const std::string&
       static_cast<Order>(std::find(kOrders.begin(), kOrders.end(), order) - kOrders.begin());
   options.min_similarity = config.get_number("min_similarity", options.min_similarity, -2, 1);
   options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
-  options.normalize = config.get<bool>("normalize", options.normalize);
-  options.collaborative = CollaborativeOptions::from(config.section("collaborative"));
+  options.normalize = config.get<bool>("normalize", strict);
+  options.collaborative =
+      CollaborativeOptions::from(config.section("collaborative"), strict ? 0.5 : 0);
   config.finish();
   return options;
 }

@@ -1,16 +1,16 @@
 // What retrieval does; the `retrieve` section of a run's configuration.
 //
 //   retrieve:
-//     k: 4                  # slots per query
-//     positives: 2          # of them with label 1 (default k / 2); the others have label 0
+//     k: 8                  # slots per query (paper: 4)
+//     positives: 4          # of them with label 1 (default k / 2); the others have label 0
 //     history_weight: 0.5   # a in  score = a h(q).h(c) + (1 - a) t(q).t(c)
-//     protocol: strict      # strict | paper: the defaults of the three switches below
+//     protocol: strict      # strict | paper: the defaults of what differs below
 //     exclude_self: true    # no example of the query's own (user, position)
 //     time_safe: true       # example time < query time
 //     order: similar_last   # similar_last | similar_first | time | random
 //     min_similarity: -2    # examples that score lower are not retrieved
-//     normalize: false      # h(q) and h(c) are scaled to unit length
-//     collaborative: {weight: 0, width: 64, folds: 4}   # see collaborative.h
+//     normalize: true       # h(q) and h(c) are scaled to unit length (paper: false)
+//     collaborative: {weight: 0.5, width: 64, folds: 4}   # see collaborative.h (paper: weight 0)
 //     seed: 2023            # of `order: random`
 #pragma once
 
@@ -35,9 +35,11 @@ struct CollaborativeOptions {
   int64_t width = 64;
   int64_t folds = 4;  // a user is compared by vectors of the other folds' users; 1 = of everybody
 
-  static CollaborativeOptions from(const Config& config);
+  // `weight` is the default of the key.
+  static CollaborativeOptions from(const Config& config, double weight);
 };
 
+// The member defaults are the published ones; from() knows the protocols'.
 struct RetrievalOptions {
   int64_t k = 4;
   int64_t positives = -1;  // -1 = k / 2, rounded down

@@ -47,12 +47,12 @@ class ToyWorld {
 
   FrozenTables frozen() const { return {.item_text = item_text_, .cot = cot_}; }
 
-  // `ict` is appended to the section of that name: ", evidence: true".
+  // The published in-context module; `ict` is appended to its section: ", evidence: true".
   static ModelOptions options(const std::string& context = "none",
                               const std::string& backbone = "deepfm", const std::string& ict = "") {
     return ModelOptions::from(
         Config::parse("{embed_dim: 8, mlp: [12, 6], dropout: 0.1, text_map: [10, 8], "
-                      "token_map: [12, 8], ict: {reconstruction_map: [10]" +
+                      "token_map: [12, 8], ict: {module: published, reconstruction_map: [10]" +
                       ict +
                       "}, kar: {map: [6, 4]}, "
                       "context: " +

@@ -264,6 +264,29 @@ TEST(ModelOptions, CrossWeightsStartAsSpreadAsAsked) {
   }
 }
 
+TEST(ModelOptions, TheModuleSetsTheDefaultsOfWhatItIsTold) {
+  const auto read = [](const std::string& text, const std::string& protocol = "strict") {
+    return ModelOptions::from(Config::parse(text), protocol);
+  };
+  const ModelOptions told = read("context: ict");
+  EXPECT_TRUE(told.ict_evidence && told.ict_merged && told.ict_residual && told.alignment);
+  EXPECT_EQ(told.ict_layers, 1);
+  for (const ModelOptions& published :
+       {read("context: ict", "paper"), read("{context: ict, ict: {module: published}}")}) {
+    EXPECT_FALSE(published.ict_evidence || published.ict_merged || published.ict_residual ||
+                 published.alignment);
+    EXPECT_EQ(published.ict_layers, 2);
+  }
+  EXPECT_FALSE(read("{context: ict, alignment: false, ict: {evidence: false}}").alignment);
+  EXPECT_FALSE(read("{context: ict, ict: {evidence: false}}").ict_evidence);
+  EXPECT_TRUE(read("{context: ict, ict: {evidence: false}}").ict_merged);
+  for (const char* context : {"none", "text", "concat", "kar"})
+    EXPECT_FALSE(read(std::string("context: ") + context).alignment) << context;
+  EXPECT_TRUE(read("{context: text, alignment: true}").alignment);
+  EXPECT_FALSE(uses_retrieval(read("context: text")));
+  EXPECT_TRUE(uses_retrieval(read("{context: text, alignment: true}")));
+}
+
 TEST(ModelOptions, UnknownKeysAndNamesAreErrors) {
   const auto read = [](const std::string& text) {
     return ModelOptions::from(Config::parse(text), "strict");

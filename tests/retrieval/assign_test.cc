@@ -405,15 +405,20 @@ TEST(Assign, RefusesInputThatDoesNotFit) {
 }
 
 TEST(RetrievalOptions, ProtocolSetsTheSwitchesAndKeysOverrideThem) {
-  const auto strict = RetrievalOptions::from(Config::parse("k: 8"));
+  const auto strict = RetrievalOptions::from(Config::parse("history_weight: 0.5"));
   EXPECT_TRUE(strict.exclude_self && strict.time_safe && strict.order == Order::kSimilarLast);
   EXPECT_EQ(strict.wanted_positives(), 4);
+  EXPECT_TRUE(strict.normalize);
+  EXPECT_EQ(strict.collaborative.weight, 0.5);
   const auto paper = RetrievalOptions::from(Config::parse("exclude_self: true"), "paper");
   EXPECT_TRUE(paper.exclude_self);
   EXPECT_TRUE(!paper.time_safe && paper.order == Order::kRandom);
-  const auto own = RetrievalOptions::from(Config::parse("protocol: strict\npositives: 3"), "paper");
+  EXPECT_TRUE(!paper.normalize && paper.collaborative.weight == 0 && paper.k == 4);
+  const auto own = RetrievalOptions::from(
+      Config::parse("protocol: strict\npositives: 3\ncollaborative: {weight: 0.2}"), "paper");
   EXPECT_TRUE(own.time_safe);
-  EXPECT_EQ(own.wanted_negatives(), 1);
+  EXPECT_EQ(own.wanted_negatives(), 5);
+  EXPECT_EQ(own.collaborative.weight, 0.2);
   EXPECT_THAT(error_of([] { RetrievalOptions::from(Config::parse("histroy_weight: 1")); }),
               HasSubstr("history_weight"));
 }

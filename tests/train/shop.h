@@ -133,6 +133,8 @@ class Examples {
       value = static_cast<float>(random.normal() / std::sqrt(static_cast<double>(text_dim)));
     for (size_t split = 0; split < 3; ++split) {
       const int64_t rows = shop.rows().rows(static_cast<data::Split>(split)).size();
+      for (int64_t row = 0; row < rows; ++row)
+        alignment_[split].push_back(static_cast<float>(random.uniform()));
       for (int64_t slot = 0; slot < rows * k; ++slot) {
         const bool masked = random.uniform() < 0.1;
         slots_[split].push_back(masked ? -1 : static_cast<int32_t>(random.below(user_.size())));
@@ -151,7 +153,8 @@ class Examples {
         .user = user_, .item = item_, .position = position_, .label = label_, .event = {}};
     inputs.k = k_;
     for (size_t split = 0; split < 3; ++split)
-      inputs.slots[split] = {.ids = slots_[split], .similarity = similarity_[split]};
+      inputs.slots[split] = {
+          .ids = slots_[split], .similarity = similarity_[split], .alignment = alignment_[split]};
     return inputs;
   }
   std::span<const float> cot() const { return cot_; }
@@ -163,7 +166,7 @@ class Examples {
   std::vector<int32_t> user_, item_, position_;
   std::vector<float> label_, item_text_, cot_;
   std::vector<int32_t> slots_[3];
-  std::vector<float> similarity_[3];
+  std::vector<float> similarity_[3], alignment_[3];
 };
 
 }  // namespace llmcf::train::testing
