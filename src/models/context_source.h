@@ -14,7 +14,7 @@
 
 #include "models/batch.h"
 #include "models/options.h"
-#include "models/trainable_ctr.h"
+#include "models/trainable.h"
 
 namespace llmcf::models {
 

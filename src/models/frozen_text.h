@@ -12,7 +12,7 @@
 #include <torch/types.h>
 
 #include "models/batch.h"
-#include "models/trainable_ctr.h"
+#include "models/trainable.h"
 
 namespace llmcf::models {
 

@@ -35,29 +35,25 @@ BackboneSpec backbone_spec(const FeatureSpec& spec, const ModelOptions& options,
   return backbone;
 }
 
-nn::InitKind init_kind(const ModelOptions& options, const BackboneNeeds& needs) {
-  if (options.init.empty()) return needs.init;
-  return options.init == "xavier" ? nn::InitKind::kXavier : nn::InitKind::kDefault;
-}
-
 }  // namespace
 
 Recommender::Recommender(const FeatureSpec& spec, const ModelOptions& options,
                          const FrozenTables& frozen, uint64_t seed)
     : spec_(spec), options_(options) {
   const CtrEntry& entry = ctr_model(options.backbone);
-  const nn::InitKind kind = init_kind(options, entry.needs);
+  const nn::InitKind kind = init_kind(options, entry.needs.init);
   reads_history_ = entry.needs.history;
   if (reads_history_ && spec.sequence_fields.empty())
     throw Error(
         fmt::format("backbone '{}' reads histories item by item, which the features were "
                     "made without; set FeatureInputs::histories",
                     options.backbone));
-  for (const TableSpec& table : spec.tables) {
-    tables_.push_back(std::make_unique<nn::EmbeddingTable>(
-        table.name, table.rows, options.embed_dim, entry.needs.first_order));
-    tables_.back()->initialise(kind, seed, !options.decays_padding);
-  }
+  make_tables(spec.tables,
+              {.dim = options.embed_dim,
+               .first_order = entry.needs.first_order,
+               .init = kind,
+               .zero_padding = !options.decays_padding},
+              seed);
   context_ = make_context_source(options, spec, frozen);
   if (context_ != nullptr) register_module("context", context_);
   if (options.gated) {
@@ -85,6 +81,8 @@ void Recommender::describe(const Batch& batch) {
              .dim = options_.embed_dim,
              .fields = {},
              .frozen_rows = {}};
+  for (const TableRows& table : batch.tables)
+    pooled_.frozen_rows.push_back(!table.rows.empty() && table.rows.front() == 0 ? 0 : -1);
   const bool linear = tables_.empty() ? false : tables_.front()->has_first_order();
   for (size_t f = 0; f < batch.fields.size(); ++f) {
     const Bag& bag = batch.fields[f];
@@ -100,21 +98,9 @@ void Recommender::describe(const Batch& batch) {
   }
 }
 
-void Recommender::gather(const Batch& batch) {
-  slabs_.clear();
-  for (size_t t = 0; t < tables_.size(); ++t) {
-    const std::vector<int32_t>& rows = batch.tables[t].rows;
-    slabs_.push_back({.rows = &rows, .slab = tables_[t]->gather(rows, at::GradMode::is_enabled())});
-    pooled_.frozen_rows.push_back(!rows.empty() && rows.front() == 0 ? 0 : -1);
-  }
-}
-
 RecommenderOutput Recommender::forward(const Batch& batch) {
   describe(batch);
-  gather(batch);
-  std::vector<torch::Tensor> slabs;
-  for (const nn::SlabGradient& gathered : slabs_)
-    slabs.push_back(gathered.slab);
+  const std::vector<torch::Tensor> slabs = gather(batch.tables);
   const nn::Pooled pooled =
       nn::pool(slabs, pooled_, context_ != nullptr && context_->reads_samples());
   RecommenderOutput output;
@@ -173,46 +159,6 @@ Losses Recommender::loss(const Batch& batch) {
                     .distillation_temperature = options_.distillation_temperature,
                     .reconstruction_weight = options_.reconstruction_weight},
                    output.logits, batch.labels, batch.teacher_logits, output.reconstruction);
-}
-
-std::vector<nn::EmbeddingTable*> Recommender::tables() {
-  std::vector<nn::EmbeddingTable*> tables;
-  for (const auto& table : tables_)
-    tables.push_back(table.get());
-  return tables;
-}
-
-std::vector<nn::NamedTensor> Recommender::dense_parameters() {
-  std::vector<nn::NamedTensor> named;
-  for (const auto& entry : named_parameters())
-    named.emplace_back(entry.key(), entry.value());
-  return named;
-}
-
-std::vector<nn::NamedTensor> Recommender::state() {
-  std::vector<nn::NamedTensor> named = dense_parameters();
-  for (const auto& entry : named_buffers())
-    named.emplace_back(entry.key(), entry.value());
-  for (const auto& table : tables_) {
-    named.emplace_back("tables." + table->name(), table->embedding().contiguous());
-    if (table->has_first_order())
-      named.emplace_back("first_order." + table->name(), table->first_order().contiguous());
-  }
-  return named;
-}
-
-void Recommender::load_state(const std::function<void(const nn::NamedTensor&)>& fill) {
-  for (const nn::NamedTensor& entry : state())
-    fill(entry);  // parameters and buffers in place; tables are copies
-  for (const auto& table : tables_) {
-    const torch::Tensor embedding = table->embedding().contiguous();
-    fill({"tables." + table->name(), embedding});
-    table->embedding().copy_(embedding);
-    if (!table->has_first_order()) continue;
-    const torch::Tensor linear = table->first_order().contiguous();
-    fill({"first_order." + table->name(), linear});
-    table->first_order().copy_(linear);
-  }
 }
 
 void Recommender::always_reconstruct(bool on) {

@@ -2,13 +2,10 @@
 //
 // Invariants:
 //  1. Frozen vectors are read, never copied into the state.
-//  2. State names are member names: "tables.<name>", "first_order.<name>", "context.<...>",
-//     "backbone.<...>".
-//  3. Between forward and backward the batch stays alive and no other forward pass runs.
+//  2. State names are those of TabledModel, "context.<...>" and "backbone.<...>".
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -22,8 +19,8 @@
 #include "models/model.h"
 #include "models/objective.h"
 #include "models/options.h"
+#include "models/tabled_model.h"
 #include "nn/embedding.h"
-#include "nn/optimizer.h"
 
 namespace llmcf::models {
 
@@ -34,7 +31,7 @@ struct RecommenderOutput {
   torch::Tensor reconstruction;  // scalar, or undefined
 };
 
-class Recommender : public torch::nn::Module {
+class Recommender : public TabledModel {
  public:
   // Throws Error naming the option or table that does not fit.
   Recommender(const FeatureSpec& spec, const ModelOptions& options, const FrozenTables& frozen,
@@ -47,32 +44,21 @@ class Recommender : public torch::nn::Module {
   // slab_gradients().
   Losses loss(const Batch& batch);
 
-  // One per table, of the last forward pass.
-  const std::vector<nn::SlabGradient>& slab_gradients() const { return slabs_; }
-  std::vector<nn::EmbeddingTable*> tables();
-  std::vector<nn::NamedTensor> dense_parameters();
-  // Parameters, tables and buffers by name, contiguous (tables as copies). Rows must be current.
-  std::vector<nn::NamedTensor> state();
-  // `fill` writes the saved values of a name into the tensor.
-  void load_state(const std::function<void(const nn::NamedTensor&)>& fill);
   // Computes the reconstruction loss in evaluation mode too.
   void always_reconstruct(bool on);
 
  private:
-  void gather(const Batch& batch);
   void describe(const Batch& batch);
   void add_history(const Batch& batch, const std::vector<torch::Tensor>& slabs, Features& features);
 
   FeatureSpec spec_;
   ModelOptions options_;
-  std::vector<std::unique_ptr<nn::EmbeddingTable>> tables_;
   std::shared_ptr<ContextSource> context_;  // null without a context
   SimilarityGate gate_ = nullptr;           // null without a gate
   Alignment alignment_ = nullptr;
   std::shared_ptr<CtrModel> backbone_;
   bool reads_history_ = false;
   nn::PooledBatch pooled_, pooled_items_;  // of the last forward pass
-  std::vector<nn::SlabGradient> slabs_;
 };
 
 }  // namespace llmcf::models

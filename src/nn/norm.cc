@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -60,6 +61,15 @@ RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
 
 torch::Tensor RmsNormImpl::forward(const torch::Tensor& x) {
   return RmsNormFunction::apply(x, weight, epsilon_);
+}
+
+LayerNormImpl::LayerNormImpl(int64_t width, double epsilon)
+    : weight(register_parameter("weight", at::ones({width}))),
+      bias(register_parameter("bias", at::zeros({width}))),
+      epsilon_(epsilon) {}
+
+torch::Tensor LayerNormImpl::forward(const torch::Tensor& x) {
+  return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon_);
 }
 
 }  // namespace llmcf::nn

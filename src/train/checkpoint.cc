@@ -23,20 +23,20 @@ void check_format(const SafetensorsReader& reader) {
 
 }  // namespace
 
-void save_weights(models::TrainableCtr& model, const std::filesystem::path& path) {
+void save_weights(models::Trainable& model, const std::filesystem::path& path) {
   SafetensorsWriter writer;
   writer.set_metadata("format", kFormat);
   model.add_state(writer);
   writer.write(path);
 }
 
-void load_weights(models::TrainableCtr& model, const std::filesystem::path& path) {
+void load_weights(models::Trainable& model, const std::filesystem::path& path) {
   const SafetensorsReader reader(path);
   check_format(reader);
   model.load_state(reader);
 }
 
-void save_run(models::TrainableCtr& model, const RunState& state, const std::string& fingerprint,
+void save_run(models::Trainable& model, const RunState& state, const std::string& fingerprint,
               const std::filesystem::path& path) {
   SafetensorsWriter writer;
   writer.set_metadata("format", kFormat);
@@ -51,7 +51,7 @@ void save_run(models::TrainableCtr& model, const RunState& state, const std::str
   writer.write(path);
 }
 
-std::optional<RunState> load_run(models::TrainableCtr& model, const std::string& fingerprint,
+std::optional<RunState> load_run(models::Trainable& model, const std::string& fingerprint,
                                  int64_t most_epochs, const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return std::nullopt;
   const SafetensorsReader reader(path);

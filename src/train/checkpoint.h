@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "models/trainable_ctr.h"
+#include "models/trainable.h"
 
 namespace llmcf::train {
 
@@ -26,14 +26,14 @@ struct RunState {
 };
 
 // Weights only.
-void save_weights(models::TrainableCtr& model, const std::filesystem::path& path);
-void load_weights(models::TrainableCtr& model, const std::filesystem::path& path);
+void save_weights(models::Trainable& model, const std::filesystem::path& path);
+void load_weights(models::Trainable& model, const std::filesystem::path& path);
 
-void save_run(models::TrainableCtr& model, const RunState& state, const std::string& fingerprint,
+void save_run(models::Trainable& model, const RunState& state, const std::string& fingerprint,
               const std::filesystem::path& path);
 // Loads weights, optimiser and state if the file exists, has this fingerprint and is not beyond
 // `most_epochs`; otherwise nothing is touched. Throws InputError if the file is damaged.
-std::optional<RunState> load_run(models::TrainableCtr& model, const std::string& fingerprint,
+std::optional<RunState> load_run(models::Trainable& model, const std::string& fingerprint,
                                  int64_t most_epochs, const std::filesystem::path& path);
 
 }  // namespace llmcf::train

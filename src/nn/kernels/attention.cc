@@ -75,6 +75,13 @@ RotaryTable::RotaryTable(int64_t positions, int64_t head_dim) {
   }
 }
 
+RotaryTable RotaryTable::identity(int64_t positions, int64_t head_dim) {
+  RotaryTable table(0, head_dim);
+  table.cosine.assign(static_cast<size_t>(positions * head_dim / 2), 1.0F);
+  table.sine.assign(table.cosine.size(), 0.0F);
+  return table;
+}
+
 LLMCF_SIMD void attention(const AttentionShape& shape, const RotaryTable& rotary, int64_t start,
                           const float* qkv, float* output, float* weights, float* scratch) {
   const int64_t T = shape.tokens, d = shape.width(), n = shape.head_dim, P = shape.outputs();

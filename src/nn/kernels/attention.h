@@ -14,6 +14,8 @@ namespace llmcf::nn::kernels {
 struct RotaryTable {
   std::vector<float> cosine, sine;
   RotaryTable(int64_t positions, int64_t head_dim);
+  // Turns nothing: attention without rotary positions.
+  static RotaryTable identity(int64_t positions, int64_t head_dim);
 };
 
 struct AttentionShape {

@@ -1,0 +1,27 @@
+// What a Trainable holds: its model and the optimiser of it. Behind the torch wall.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "models/tabled_model.h"
+#include "models/trainable.h"
+#include "nn/optimizer.h"
+
+namespace llmcf::models {
+
+struct Trainable::Core {
+  Core(TabledModel& trained, const nn::OptimizerOptions& options)
+      : model(trained), optimizer(options, trained.dense_parameters(), trained.tables()) {}
+
+  void add(SafetensorsWriter& writer, const std::vector<nn::NamedTensor>& named);
+
+  TabledModel& model;
+  nn::Optimizer optimizer;
+  std::vector<torch::Tensor> exported;  // alive until the file is written
+  int64_t exported_steps = 0;
+};
+
+}  // namespace llmcf::models
