@@ -151,7 +151,9 @@ class InContext final : public ContextSource {
   static ict::InContextOptions module_options(const ModelOptions& options,
                                               const FeatureSpec& spec) {
     std::vector<int64_t> reconstruction;
-    if (options.context == ContextKind::kIct && options.reconstruction_weight > 0) {
+    // The public code keeps, and its weight decay moves, a network whose loss has weight 0.
+    const bool kept = options.reconstruction_weight > 0 || options.paper;
+    if (options.context == ContextKind::kIct && kept) {
       reconstruction = options.reconstruction_map;
       reconstruction.push_back(spec.text_dim);
     }

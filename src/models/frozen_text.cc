@@ -50,10 +50,11 @@ void for_each_piece(const PartsLayout& layout, int64_t F, int64_t D, int64_t M,
     visit(piece, offset, int64_t{0}, M);
     offset += M;
   };
-  fields_up_to(layout.item_text_before);
-  text(Piece::kItemText);
-  fields_up_to(layout.history_text_before);
-  text(Piece::kHistoryText);
+  const bool item_first = layout.item_text_before <= layout.history_text_before;
+  for (const bool item : {item_first, !item_first}) {
+    fields_up_to(item ? layout.item_text_before : layout.history_text_before);
+    text(item ? Piece::kItemText : Piece::kHistoryText);
+  }
   fields_up_to(F);
 }
 
@@ -143,8 +144,7 @@ PartsLayout PartsLayout::of(const FeatureSpec& spec) {
       if (spec.fields[static_cast<size_t>(f)].role == role) return f + 1;
     return F;
   };
-  const PartsLayout layout{after_first(FieldRole::kItem), after_first(FieldRole::kHistory)};
-  return {layout.item_text_before, std::max(layout.item_text_before, layout.history_text_before)};
+  return {after_first(FieldRole::kItem), after_first(FieldRole::kHistory)};
 }
 
 torch::Tensor assemble_parts(const PartsLayout& layout, const torch::Tensor& samples,

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "models/model.h"
+#include "models/sequence_model.h"
 
 namespace llmcf::models {
 
@@ -78,15 +79,6 @@ void read_kar(const Config& config, ModelOptions& options) {
   config.finish();
 }
 
-void read_protocol(const Config& config, bool paper, ModelOptions& options) {
-  options.trains_linear_bias = config.get_choice("linear_bias", paper ? "fixed" : "trained",
-                                                 {"trained", "fixed"}) == "trained";
-  options.loss_on_probabilities = config.get_choice("loss", paper ? "probabilities" : "logits",
-                                                    {"logits", "probabilities"}) == "probabilities";
-  options.decays_padding =
-      config.get_choice("padding", paper ? "decayed" : "zero", {"zero", "decayed"}) == "decayed";
-}
-
 // Without a context there is nothing to gate; a context that reads no examples has no similarities.
 bool read_gate(const Config& config, ContextKind context) {
   const bool asked = config.get_choice("gate", "none", {"none", "similarity"}) == "similarity";
@@ -94,6 +86,68 @@ bool read_gate(const Config& config, ContextKind context) {
     config.fail("gate", fmt::format("'similarity' needs a context that reads examples, not '{}'",
                                     context_name(context)));
   return asked && context != ContextKind::kNone;
+}
+
+std::vector<std::string> all_backbone_names() {
+  std::vector<std::string> names = backbone_names();
+  for (const std::string& name : sequence_backbone_names())
+    names.push_back(name);
+  return names;
+}
+
+// Other backbones' sections may be there for other variants of the run.
+void check_backbone_sections(const Config& config, const ModelOptions& options) {
+  for (const CtrEntry& entry : ctr_models())
+    if (const std::string name(entry.name); config.has(name))
+      entry.check(config.section(name), {.paper = options.paper, .context = options.context});
+  for (const SequenceEntry& entry : sequence_models())
+    if (const std::string name(entry.name); config.has(name)) entry.check(config.section(name));
+}
+
+void read_click(const Config& config, ModelOptions& options) {
+  options.mlp = read_widths(config, "mlp", options.mlp);
+  read_kar(config.section("kar"), options);
+  options.alignment =
+      config.get<bool>("alignment", options.alignment) && options.context != ContextKind::kNone;
+  options.gated = read_gate(config, options.context);
+  const Config distillation = config.section("distillation");
+  options.distillation_weight = distillation.get_number("weight", 0.0, 0.0, 1e6);
+  options.distillation_temperature = distillation.get_number("temperature", 1.0, 1e-3, 1e3);
+  distillation.finish();
+  options.trains_linear_bias = config.get_choice("linear_bias", options.paper ? "fixed" : "trained",
+                                                 {"trained", "fixed"}) == "trained";
+  options.loss_on_probabilities =
+      config.get_choice("loss", options.paper ? "probabilities" : "logits",
+                        {"logits", "probabilities"}) == "probabilities";
+}
+
+void set_sequence_defaults(ModelOptions& options) {
+  options.embed_dim = 64;
+  options.reconstruction_map = {};
+}
+
+void read_sequence(const Config& config, ModelOptions& options) {
+  const SequenceNeeds& needs = sequence_model(options.backbone).needs;
+  if (options.context == ContextKind::kKar)
+    config.fail("context", "'kar' has no place in a sequence model");
+  options.alignment = false;  // there is no target to be close to
+  SequenceOptions& sequence = options.sequence;
+  static const std::vector<std::string> kLosses = {"softmax", "sampled", "in_batch", "bpr", "gbce"};
+  const std::string loss =
+      config.get_choice("loss", options.paper ? "sampled" : "softmax", kLosses);
+  sequence.loss =
+      static_cast<NextItemLoss>(std::find(kLosses.begin(), kLosses.end(), loss) - kLosses.begin());
+  sequence.every_position =
+      config.get_choice("targets", needs.every_position && !options.paper ? "every" : "last",
+                        {"every", "last"}) == "every";
+  if (sequence.every_position && !needs.every_position)
+    config.fail("targets",
+                fmt::format("'{}' has one state per history: use 'last'", options.backbone));
+  sequence.negatives = config.get_int("negatives", sequence.negatives, 1, 1 << 24);
+  sequence.calibration = config.get_number("calibration", sequence.calibration, 0, 1);
+  sequence.concat_fusion = config.get_choice("fusion", needs.concat_fusion ? "concat" : "add",
+                                             {"add", "concat"}) == "concat";
+  sequence.context_weight = config.get_number("context_weight", sequence.context_weight, 0, 1e6);
 }
 
 }  // namespace
@@ -128,34 +182,31 @@ ModelOptions ModelOptions::from(const Config& config, const std::string& protoco
   if (protocol != "strict" && protocol != "paper")
     throw Error(unknown_name("protocol", protocol, {"strict", "paper"}));
   ModelOptions options;
-  options.backbone = config.get_choice("backbone", options.backbone, backbone_names());
-  options.embed_dim = config.get_int("embed_dim", options.embed_dim, 1, 65536);
-  options.mlp = read_widths(config, "mlp", options.mlp);
-  options.dropout = config.get_number("dropout", options.dropout, 0.0, 0.99);
   options.paper = protocol == "paper";
+  options.backbone = config.get_choice("backbone", options.backbone, all_backbone_names());
+  const bool sequence = is_sequence_backbone(options.backbone);
+  if (sequence) set_sequence_defaults(options);
+  options.embed_dim = config.get_int("embed_dim", options.embed_dim, 1, 65536);
+  options.dropout = config.get_number("dropout", options.dropout, 0.0, 0.99);
   options.context = read_context(config);
   options.backbone_options = config.section(options.backbone);
-  // Other backbones' sections may be there for other variants of the run.
-  for (const CtrEntry& entry : ctr_models())
-    if (const std::string name(entry.name); config.has(name))
-      entry.check(config.section(name), {.paper = options.paper, .context = options.context});
-  options.text_map = read_widths(config, "text_map", options.text_map);
-  options.token_map = read_widths(config, "token_map", options.token_map);
+  check_backbone_sections(config, options);
+  const std::vector<int64_t> width = {options.embed_dim};
+  options.text_map = read_widths(config, "text_map", sequence ? width : options.text_map);
+  options.token_map = read_widths(config, "token_map", sequence ? width : options.token_map);
   if (options.text_map.back() != options.token_map.back())
     config.fail("token_map", fmt::format("tokens are {} wide here and {} wide in text_map",
                                          options.token_map.back(), options.text_map.back()));
   read_ict(config.section("ict"), options);
-  read_kar(config.section("kar"), options);
-  options.alignment =
-      config.get<bool>("alignment", options.alignment) && options.context != ContextKind::kNone;
-  options.gated = read_gate(config, options.context);
-  const Config distillation = config.section("distillation");
-  options.distillation_weight = distillation.get_number("weight", 0.0, 0.0, 1e6);
-  options.distillation_temperature = distillation.get_number("temperature", 1.0, 1e-3, 1e3);
-  distillation.finish();
   if (config.has("init"))
     options.init = config.get_choice("init", "default", {"default", "xavier"});
-  read_protocol(config, options.paper, options);
+  if (sequence) {
+    read_sequence(config, options);
+  } else {
+    read_click(config, options);
+  }
+  options.decays_padding = config.get_choice("padding", options.paper ? "decayed" : "zero",
+                                             {"zero", "decayed"}) == "decayed";
   config.finish();
   return options;
 }

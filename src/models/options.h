@@ -29,6 +29,16 @@
 //     linear_bias: trained        # trained (strict) | fixed (paper)
 //     loss: logits                # logits (strict) | probabilities (paper)
 //     padding: zero               # zero (strict) | decayed (paper)
+//
+// With a sequence backbone (a file of models/seq) mlp, kar, alignment, gate, distillation,
+// linear_bias and loss as above have no place; embed_dim is 64, both maps [64], reconstruction_map
+// [] at first, and there are
+//     loss: softmax               # softmax (strict) | sampled (paper) | in_batch | bpr | gbce
+//     targets: every              # every (strict, where the backbone can) | last (paper)
+//     negatives: 128              # of sampled, bpr and gbce
+//     calibration: 0.75           # of gbce
+//     fusion: add                 # add | concat: how a context joins the state
+//     context_weight: 0.1         # of add
 #pragma once
 
 #include <cstdint>
@@ -61,6 +71,20 @@ bool uses_text(ContextKind kind);
 // Whether the kind reads frozen chain-of-thought vectors.
 bool uses_cot(ContextKind kind);
 
+// What a sequence model is trained for. See models/sequence_objective.h.
+enum class NextItemLoss { kSoftmax, kSampled, kInBatch, kBpr, kGbce };
+
+// Only for sequence backbones.
+struct SequenceOptions {
+  NextItemLoss loss = NextItemLoss::kSoftmax;
+  bool every_position = true;  // every item of a history is a target; else only a row's own
+  int64_t negatives = 128;     // uniform, shared by the batch; for sampled, bpr and gbce
+  double calibration = 0.75;   // t of gbce, in [0, 1]
+  bool concat_fusion = false;  // how a context joins the state; else it is added
+  double context_weight = 0.1;
+  int64_t catalogue = 0;  // items that can be recommended; the model sets it
+};
+
 struct ModelOptions {
   // Changes results.
   std::string backbone = "deepfm";
@@ -92,6 +116,8 @@ struct ModelOptions {
   double distillation_weight = 0.0;  // 0 = no teacher; else batches carry teacher_logits
   double distillation_temperature = 1.0;
 
+  SequenceOptions sequence;
+
   std::string init;  // "" = the backbone's own, "default", "xavier"
 
   // Protocol switches. Defaults are protocol strict.
@@ -115,7 +141,9 @@ bool reads_slot_features(const ModelOptions& options);
 // Whether the model reads what the retrieve stage writes: examples or alignments.
 bool uses_retrieval(const ModelOptions& options);
 
-// The backbones there are, sorted.
+// The click backbones there are, sorted; the sequence backbones.
 std::vector<std::string> backbone_names();
+std::vector<std::string> sequence_backbone_names();
+bool is_sequence_backbone(std::string_view name);
 
 }  // namespace llmcf::models

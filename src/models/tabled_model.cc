@@ -23,9 +23,8 @@ void TabledModel::make_tables(const std::vector<TableSpec>& specs, const TableOp
 }
 
 std::vector<torch::Tensor> TabledModel::gather(const std::vector<TableRows>& rows) {
-  if (rows.size() != tables_.size())
-    throw Error(
-        fmt::format("the batch has {} tables, the model {}", rows.size(), tables_.size()));
+  if (rows.size() < tables_.size())
+    throw Error(fmt::format("the batch has {} tables, the model {}", rows.size(), tables_.size()));
   slabs_.clear();
   std::vector<torch::Tensor> slabs;
   for (size_t t = 0; t < tables_.size(); ++t) {

@@ -42,7 +42,7 @@ class TabledModel : public torch::nn::Module {
     bool zero_padding = true;
   };
   void make_tables(const std::vector<TableSpec>& specs, const TableOptions& options, uint64_t seed);
-  // The slabs of the batch's rows, one per table; leaves where gradients are on.
+  // The slabs of the batch's rows, one per table of the model; leaves where gradients are on.
   std::vector<torch::Tensor> gather(const std::vector<TableRows>& rows);
   // The kind that the options ask for, else the backbone's own.
   static nn::InitKind init_kind(const ModelOptions& options, nn::InitKind own);

@@ -37,6 +37,19 @@ void fill_from(const SafetensorsReader& reader, const nn::NamedTensor& entry) {
 
 }  // namespace
 
+StepLosses values_of(const Losses& losses) {
+  return {.total = losses.total.item<double>(),
+          .click = losses.click,
+          .reconstruction = losses.reconstruction,
+          .distillation = losses.distillation};
+}
+
+std::vector<float> values_of(const torch::Tensor& tensor) {
+  const torch::Tensor flat = tensor.contiguous();
+  const auto* from = flat.data_ptr<float>();
+  return {from, from + flat.numel()};
+}
+
 bool StepLosses::finite() const {
   return std::isfinite(total);
 }
@@ -97,7 +110,7 @@ void Trainable::add_optimizer_state(SafetensorsWriter& writer) {
 void Trainable::load_optimizer_state(const SafetensorsReader& reader) {
   const int64_t saved_steps = reader.get<int64_t>(kSteps, {1})[0];
   core().optimizer.load_state(saved_steps,
-                               [&](const nn::NamedTensor& entry) { fill_from(reader, entry); });
+                              [&](const nn::NamedTensor& entry) { fill_from(reader, entry); });
 }
 
 }  // namespace llmcf::models

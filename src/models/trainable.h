@@ -4,7 +4,8 @@
 // Invariants:
 //  1. Training that continues from saved state and optimiser state takes exactly the steps it would
 //     have taken.
-//  2. Embedding rows may lag behind between steps; whatever reads them brings them up to date first.
+//  2. Embedding rows may lag behind between steps; whatever reads them brings them up to date
+//  first.
 //
 // Not thread-safe.
 #pragma once

@@ -6,11 +6,16 @@
 
 #include <torch/types.h>
 
+#include "models/objective.h"
 #include "models/tabled_model.h"
 #include "models/trainable.h"
 #include "nn/optimizer.h"
 
 namespace llmcf::models {
+
+StepLosses values_of(const Losses& losses);
+// A copy, row-major.
+std::vector<float> values_of(const torch::Tensor& tensor);
 
 struct Trainable::Core {
   Core(TabledModel& trained, const nn::OptimizerOptions& options)

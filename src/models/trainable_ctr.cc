@@ -10,20 +10,9 @@
 
 namespace llmcf::models {
 
-namespace {
-
-StepLosses values_of(const Losses& losses) {
-  return {.total = losses.total.item<double>(),
-          .click = losses.click,
-          .reconstruction = losses.reconstruction,
-          .distillation = losses.distillation};
-}
-
-}  // namespace
-
 struct TrainableCtr::Parts {
-  Parts(const FeatureSpec& spec, const ModelOptions& options,
-        const nn::OptimizerOptions& optimizer, const FrozenTables& frozen, uint64_t seed_)
+  Parts(const FeatureSpec& spec, const ModelOptions& options, const nn::OptimizerOptions& optimizer,
+        const FrozenTables& frozen, uint64_t seed_)
       : seed(seed_), model(spec, options, frozen, seed_), core(model, optimizer) {}
 
   uint64_t seed;
@@ -66,14 +55,9 @@ Prediction TrainableCtr::predict(const Batch& batch) {
   const at::NoGradGuard no_gradients;
   parts_->model.eval();
   const RecommenderOutput output = parts_->model.forward(batch);
-  const auto copy = [](const torch::Tensor& tensor, std::vector<float>& values) {
-    const torch::Tensor flat = tensor.contiguous();
-    const auto* from = flat.data_ptr<float>();
-    values.assign(from, from + flat.numel());
-  };
   Prediction prediction;
-  copy(output.logits, prediction.logits);
-  if (output.gate.defined()) copy(output.gate, prediction.gate);
+  prediction.logits = values_of(output.logits);
+  if (output.gate.defined()) prediction.gate = values_of(output.gate);
   for (const float logit : prediction.logits)
     prediction.probabilities.push_back(1.0F / (1.0F + std::exp(-logit)));
   return prediction;

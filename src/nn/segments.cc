@@ -22,8 +22,8 @@ using torch::autograd::variable_list;
 
 struct Segments {
   const int32_t* offsets;
-  int64_t count;        // S
-  int64_t longest = 0;  // tokens
+  int64_t count;                    // S
+  int64_t longest = 0;              // tokens
   std::vector<int64_t> weights_at;  // [S + 1] where a sequence's attention weights begin
 
   Segments(const torch::Tensor& offsets_, int64_t heads)
