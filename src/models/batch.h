@@ -20,6 +20,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -61,6 +62,13 @@ struct FeatureSpec {
 // per item field of ids whether the two items share a value. Scaled to about [-2, 2]; similarities
 // s as 4 s - 2, ages as (log days) / 2 - 2.
 inline constexpr int64_t kFixedSlotFeatures = 5;
+inline float slot_similarity(float similarity) {
+  return 4 * similarity - 2;
+}
+inline float slot_age(int64_t seconds) {
+  const double days = static_cast<double>(std::max<int64_t>(seconds, 0)) / 86400;
+  return static_cast<float>(std::log1p(days) / 2 - 2);  // a day -1.7, a year 0.95
+}
 inline bool is_shared_feature(const FieldSpec& field) {
   return field.role == FieldRole::kItem && field.name != "item_id";
 }

@@ -22,7 +22,7 @@ const std::vector<CtrEntry>& ctr_models() {
 }
 
 bool reads_histories(const ModelOptions& options) {
-  return ctr_model(options.backbone).needs.history;
+  return !is_sequence_backbone(options.backbone) && ctr_model(options.backbone).needs.history;
 }
 
 std::vector<std::string> backbone_names() {

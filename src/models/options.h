@@ -145,5 +145,7 @@ bool uses_retrieval(const ModelOptions& options);
 std::vector<std::string> backbone_names();
 std::vector<std::string> sequence_backbone_names();
 bool is_sequence_backbone(std::string_view name);
+// Whether the sequence backbone reads SequenceBatch::graphs.
+bool reads_session_graphs(const ModelOptions& options);
 
 }  // namespace llmcf::models

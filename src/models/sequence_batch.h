@@ -7,10 +7,12 @@
 // Invariants:
 //  1. A sequence is a window of a user's history, oldest first, packed without padding. An empty
 //     history is one token of row 0 (the padding row), so that every sequence has a state.
-//  2. Samples [0, Q) are the queries, [Q, R) the distinct examples. Sample r reads the state at token
+//  2. Samples [0, Q) are the queries, [Q, R) the distinct examples. Sample r reads the state at
+//  token
 //     reads[r], which has seen that token and those before it. A backbone that has one state per
 //     sequence gets one sample per sequence, in order, and reads are last tokens.
-//  3. `common` carries what the two tasks share: distinct table rows (item_id, user_id), frozen texts
+//  3. `common` carries what the two tasks share: distinct table rows (item_id, user_id), frozen
+//  texts
 //     and examples by sample. All ids of this file are places in those lists ("slab rows").
 #pragma once
 
@@ -24,6 +26,15 @@ namespace llmcf::models {
 // Tables of a batch, in order. A model that does not read users has the first one only.
 inline constexpr size_t kItemTable = 0;
 inline constexpr size_t kUserTable = 1;
+
+// What the data decides about a sequence model.
+struct SequenceData {
+  int64_t user_rows = 0;  // of the table, out-of-vocabulary row included
+  int64_t item_rows = 0;
+  int64_t items = 0;           // that can be recommended: rows [1, items]
+  int64_t history_length = 0;  // tokens of a sequence at most
+  int64_t text_dim = 0;        // W; 0 = no text
+};
 
 // Weighted edges by receiving node: node m hears from nodes[offsets[m], offsets[m + 1]).
 struct GraphEdges {

@@ -31,6 +31,10 @@ bool is_sequence_backbone(std::string_view name) {
   return false;
 }
 
+bool reads_session_graphs(const ModelOptions& options) {
+  return sequence_model(options.backbone).needs.graphs;
+}
+
 const SequenceEntry& sequence_model(std::string_view name) {
   for (const SequenceEntry& entry : sequence_models())
     if (entry.name == name) return entry;

@@ -46,7 +46,7 @@ struct SequenceSpec {
 struct SequenceNeeds {
   bool every_position = false;  // has a state at every token; else one per sequence
   bool graphs = false;
-  bool users = false;  // the user's own embedding
+  bool users = false;          // the user's own embedding
   bool concat_fusion = false;  // the published way in which a context joins the state
   nn::InitKind paper_init = nn::InitKind::kXavier;
 };
@@ -74,15 +74,15 @@ const SequenceEntry& sequence_model(std::string_view name);
 // Makes the entry of file `stem`. The class has a nested Options with `static Options from(const
 // Config&)`, a constructor (const Options&, const SequenceSpec&) and a static constexpr
 // SequenceNeeds kNeeds.
-#define LLMCF_SEQUENCE_MODEL(stem, Class)                                                    \
-  SequenceEntry sequence_entry_##stem() {                                                    \
-    return {#stem,                                                                           \
+#define LLMCF_SEQUENCE_MODEL(stem, Class)                                                          \
+  SequenceEntry sequence_entry_##stem() {                                                          \
+    return {#stem,                                                                                 \
             [](const Config& config, const SequenceSpec& spec) -> std::shared_ptr<SequenceModel> { \
-              return std::make_shared<Class>(Class::Options::from(config), spec);            \
-            },                                                                               \
-            [](const Config& config) {                                                       \
-              Class::Options::from(config);                                                  \
-              config.finish();                                                               \
-            },                                                                               \
-            Class::kNeeds};                                                                  \
+              return std::make_shared<Class>(Class::Options::from(config), spec);                  \
+            },                                                                                     \
+            [](const Config& config) {                                                             \
+              Class::Options::from(config);                                                        \
+              config.finish();                                                                     \
+            },                                                                                     \
+            Class::kNeeds};                                                                        \
   }

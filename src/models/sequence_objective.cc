@@ -74,8 +74,7 @@ double softmax_block(torch::Tensor& scores, torch::Tensor& own, const std::vecto
   return loss;
 }
 
-double pairwise_block(const Task& task, torch::Tensor& scores, torch::Tensor& own,
-                      int64_t first) {
+double pairwise_block(const Task& task, torch::Tensor& scores, torch::Tensor& own, int64_t first) {
   const int64_t rows = scores.size(0), C = scores.size(1);
   auto *s = scores.data_ptr<float>(), *t = own.data_ptr<float>();
   double loss = 0;

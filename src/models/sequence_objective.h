@@ -1,16 +1,18 @@
-// What a sequence model is trained for: that the state of a history scores the item taken next above
-// others. Scores are inner products.
+// What a sequence model is trained for: that the state of a history scores the item taken next
+// above others. Scores are inner products.
 //
 //   Q queries   U item rows of the batch   C candidates   D width   s+ the target's score
 //
 //   softmax    -log softmax(s)[target] over the whole catalogue
-//   sampled    the same over the target and n uniform negatives that the batch shares; those equal to
+//   sampled    the same over the target and n uniform negatives that the batch shares; those equal
+//   to
 //              the target are left out (the LLM-CF authors' loss)
 //   in_batch   the other queries' targets are the negatives, scores corrected by -log(share of the
 //              item among training rows); Yi et al., "Sampling-Bias-Corrected Neural Modeling",
 //              RecSys 2019
 //   bpr        mean of softplus(s- - s+) over the shared negatives; Rendle et al., UAI 2009
-//   gbce       beta softplus(-s+) + sum of softplus(s-), over n + 1; beta = a (t (1 - 1 / a) + 1 / a),
+//   gbce       beta softplus(-s+) + sum of softplus(s-), over n + 1; beta = a (t (1 - 1 / a) + 1 /
+//   a),
 //              a = n / (items - 1), t the calibration; Petrov and Macdonald, "gSASRec", RecSys 2023
 //
 // Invariant: scores exist for a block of queries at a time, never for all; gradients are made with

@@ -76,16 +76,17 @@ SequenceRecommender::SequenceRecommender(const SequenceData& data, const ModelOp
       fusion0_ = register_module("fusion0", torch::nn::Linear(D + C, D));
       fusion1_ = register_module("fusion1", torch::nn::Linear(D, D));
     } else if (C != D) {
-      throw Error(fmt::format("fusion 'add' needs a context as wide as the embeddings: it is {} "
-                              "wide, embed_dim is {}. Set token_map and text_map, or fusion: "
-                              "concat",
-                              C, D));
+      throw Error(
+          fmt::format("fusion 'add' needs a context as wide as the embeddings: it is {} "
+                      "wide, embed_dim is {}. Set token_map and text_map, or fusion: "
+                      "concat",
+                      C, D));
     }
   }
-  backbone_ = register_module("backbone", entry.make(options.backbone_options,
-                                                     {.embed_dim = options.embed_dim,
-                                                      .history_length = data.history_length,
-                                                      .dropout = options.dropout}));
+  backbone_ = register_module(
+      "backbone", entry.make(options.backbone_options, {.embed_dim = options.embed_dim,
+                                                        .history_length = data.history_length,
+                                                        .dropout = options.dropout}));
   nn::initialise(*this, kind, seed, "");
 }
 
@@ -95,14 +96,13 @@ SequenceRecommenderOutput SequenceRecommender::forward(const SequenceBatch& batc
   const torch::Tensor items =
       with_fixed_padding(slabs[kItemTable], batch.common.tables[kItemTable].rows);
   const torch::Tensor users =
-      slabs.size() > kUserTable
-          ? at::index_select(slabs[kUserTable], 0, view_of(batch.sample_user))
-          : torch::Tensor();
+      slabs.size() > kUserTable ? at::index_select(slabs[kUserTable], 0, view_of(batch.sample_user))
+                                : torch::Tensor();
   const SequenceFeatures features{
       .batch = batch,
       .items = at::index_select(items, 0, view_of(batch.items)),
-      .nodes = reads_graphs_ ? at::index_select(items, 0, view_of(batch.graphs.items))
-                             : torch::Tensor(),
+      .nodes =
+          reads_graphs_ ? at::index_select(items, 0, view_of(batch.graphs.items)) : torch::Tensor(),
       .users = users,
       .reads = view_of(batch.reads)};
   const SequenceStates states = backbone_->forward(features);

@@ -26,15 +26,6 @@
 
 namespace llmcf::models {
 
-// What the data decides about a sequence model.
-struct SequenceData {
-  int64_t user_rows = 0;  // of the table, out-of-vocabulary row included
-  int64_t item_rows = 0;
-  int64_t items = 0;           // that can be recommended: rows [1, items]
-  int64_t history_length = 0;  // tokens of a sequence at most
-  int64_t text_dim = 0;        // W; 0 = no text
-};
-
 struct SequenceRecommenderOutput {
   torch::Tensor state;           // [Q, D] after fusion
   torch::Tensor context;         // [Q, C], or undefined

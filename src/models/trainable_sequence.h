@@ -14,8 +14,6 @@
 
 namespace llmcf::models {
 
-struct SequenceData;
-
 class TrainableSequence final : public Trainable {
  public:
   // Throws Error naming the option or table that does not fit.

@@ -13,6 +13,7 @@
 #include "pipeline/results.h"
 #include "pipeline/stage_key.h"
 #include "text/make_encoder.h"
+#include "train/sequence_trainer.h"
 
 namespace llmcf::pipeline {
 
@@ -26,6 +27,25 @@ constexpr int kReasonFormat = 1;
 constexpr int kPoolFormat = 1;
 constexpr int kRetrieveFormat = 2;
 constexpr int kTrainFormat = 2;
+
+// Some rows of a split as queries of the retrieval.
+struct QueryColumns {
+  QueryColumns(const data::Rows& rows, const std::vector<int64_t>& chosen) {
+    for (const int64_t row : chosen) {
+      const auto index = static_cast<size_t>(row);
+      user.push_back(rows.user[index]);
+      item.push_back(rows.item[index]);
+      position.push_back(rows.position[index]);
+      time.push_back(rows.time[index]);
+    }
+  }
+  retrieval::Queries queries() const {
+    return {.user = user, .item = item, .position = position, .time = time};
+  }
+
+  std::vector<int32_t> user, item, position;
+  std::vector<int64_t> time;
+};
 
 }  // namespace
 
@@ -64,6 +84,14 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
     import_options_.exclude_user = [this](std::string_view user) {
       return workspace_.is_erased(user);
     };
+  }
+  task_ = pipeline::task_of(config.variants);
+  if (task_ == Task::kNextItem) {
+    // The target of a row is what is to be found: only histories can be compared.
+    if (config.retrieve.has("history_weight") && retrieval_options_.history_weight != 1)
+      config.retrieve.fail("history_weight",
+                           "must be 1 for sequence models, whose target is unknown; leave it out");
+    retrieval_options_.history_weight = 1;
   }
   for (const Variant& variant : config.variants) {
     ReadVariant read{.name = variant.name,
@@ -243,16 +271,24 @@ void Journey::retrieve_for(const std::string& key,
 
 void Journey::retrieve() {
   if (!uses_examples_) return;
-  const std::string key = stage_key("retrieve", kRetrieveFormat,
-                                    {digests_.rows, digests_.text, digests_.examples,
-                                     config_.protocol, config_.retrieve.canonical()});
+  const std::string key =
+      stage_key("retrieve", kRetrieveFormat,
+                {digests_.rows, digests_.text, digests_.examples, config_.protocol,
+                 config_.retrieve.canonical() + (task_ == Task::kNextItem ? " next item" : "")});
   std::vector<std::filesystem::path> outputs;
   for (const data::Split part : data::kAllSplits)
     outputs.push_back(workspace_.retrieval(data::split_name(part)));
-  retrieve_for(key, outputs, [this] {
+  std::vector<QueryColumns> columns;  // next item: positive rows only
+  retrieve_for(key, outputs, [&] {
     std::vector<retrieval::Queries> queries;
-    for (const data::Split part : data::kAllSplits)
-      queries.push_back(retrieval::Queries::of(rows().rows(part)));
+    for (const data::Split part : data::kAllSplits) {
+      const data::Rows& all = rows().rows(part);
+      if (task_ == Task::kClicks) {
+        queries.push_back(retrieval::Queries::of(all));
+      } else {
+        queries.push_back(columns.emplace_back(all, train::positive_rows(all)).queries());
+      }
+    }
     return queries;
   });
 }
@@ -273,28 +309,36 @@ std::string Journey::variant_key(const ReadVariant& variant, int64_t seed) const
                     examples ? digests_.examples : "", last});
 }
 
-train::TrainTask Journey::task_of(const ReadVariant& variant, int64_t seed,
-                                  const train::FeatureStore& features) {
-  train::TrainTask task;
-  task.features = &features;
+void Journey::describe(const ReadVariant& variant, int64_t seed, train::RunTask& task) {
   if (models::uses_examples(variant.model.context)) task.example_text = examples().vectors();
   task.model = variant.model;
   task.directory = workspace_.run(variant.name, seed);
   task.fingerprint = variant_key(variant, seed);
   task.name = fmt::format("{} seed {}", variant.name, seed);
+}
+
+train::TrainTask Journey::task_of(const ReadVariant& variant, int64_t seed,
+                                  const train::FeatureStore& features) {
+  train::TrainTask task;
+  describe(variant, seed, task);
+  task.features = &features;
   return task;
 }
 
-void Journey::train_one(const ReadVariant& variant, int64_t seed,
-                        const train::FeatureStore& features) {
+void Journey::train_one(
+    const ReadVariant& variant, int64_t seed,
+    const std::function<train::TrainResult(const train::TrainOptions&)>& train) {
   const auto directory = workspace_.run(variant.name, seed);
   const auto work = [&] {
     if (variant.model.distillation_weight > 0) teacher().check_teaches();
     train::TrainOptions options = variant.train;
     options.seed = seed;
-    const train::TrainResult result = train::train(task_of(variant, seed, features), options);
-    log::info("{} seed {}: best epoch {} of {}, test AUC {:.4f}, LogLoss {:.4f}", variant.name,
-              seed, result.best_epoch, result.epochs.size(), result.test.auc, result.test.log_loss);
+    const train::TrainResult result = train(options);
+    const Measures& measures = measures_of(task_);
+    const std::vector<double> figures = figures_of(measures, result.test);
+    log::info("{} seed {}: best epoch {} of {}, test {} {:.4f}, {} {:.4f}", variant.name, seed,
+              result.best_epoch, result.epochs.size(), measures.metrics[0].name, figures[0],
+              measures.metrics[1].name, figures[1]);
   };
   runner_.run({.name = fmt::format("train.{}.{}", variant.name, seed),
                .key = variant_key(variant, seed),
@@ -334,9 +378,23 @@ void Journey::train() {
   std::vector<retrieval::Assignment> slots;
   const train::FeatureInputs inputs = feature_inputs(slots);
   for (const ReadVariant& variant : variants_) {
-    const train::FeatureStore features(train::inputs_for(variant.model, inputs), variant.features);
-    for (const int64_t seed : config_.seeds)
-      train_one(variant, seed, features);
+    const train::FeatureInputs read = train::inputs_for(variant.model, inputs);
+    if (task_ == Task::kNextItem) {
+      const train::SequenceStore sequences(read, variant.features);
+      for (const int64_t seed : config_.seeds)
+        train_one(variant, seed, [&](const train::TrainOptions& options) {
+          train::SequenceTask task;
+          describe(variant, seed, task);
+          task.sequences = &sequences;
+          return train::train_sequences(task, options);
+        });
+    } else {
+      const train::FeatureStore features(read, variant.features);
+      for (const int64_t seed : config_.seeds)
+        train_one(variant, seed, [&](const train::TrainOptions& options) {
+          return train::train(task_of(variant, seed, features), options);
+        });
+    }
   }
 }
 

@@ -22,6 +22,7 @@
 #include "data/import.h"
 #include "data/rows.h"
 #include "models/options.h"
+#include "pipeline/measures.h"
 #include "pipeline/report/report.h"
 #include "pipeline/run_config.h"
 #include "pipeline/stage_runner.h"
@@ -98,9 +99,13 @@ class Journey {
   // Whose words examples are, for people.
   std::string reasoner_text() const;
   std::string variant_key(const ReadVariant& variant, int64_t seed) const;
+  // The fields that tasks share.
+  void describe(const ReadVariant& variant, int64_t seed, train::RunTask& task);
   train::TrainTask task_of(const ReadVariant& variant, int64_t seed,
                            const train::FeatureStore& features);
-  void train_one(const ReadVariant& variant, int64_t seed, const train::FeatureStore& features);
+  // The stage train of one run; `train` does the work.
+  void train_one(const ReadVariant& variant, int64_t seed,
+                 const std::function<train::TrainResult(const train::TrainOptions&)>& train);
 
   const RunConfig& config_;
   Workspace workspace_;
@@ -117,6 +122,7 @@ class Journey {
   bool uses_examples_ = false;   // some variant reads examples
   bool uses_knowledge_ = false;  // some variant is KAR
   bool uses_teacher_ = false;    // some variant distils
+  Task task_ = Task::kClicks;
 
   Digests digests_;
   std::unique_ptr<data::Dataset> dataset_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <numeric>
+#include <optional>
 #include <set>
 
 #include <fmt/chrono.h>
@@ -14,12 +16,14 @@
 #include "core/strings.h"
 #include "core/threads.h"
 #include "nn/runtime.h"
+#include "pipeline/measures.h"
 #include "pipeline/report/report_json.h"
 #include "pipeline/slices.h"
 #include "pipeline/version.h"
 #include "retrieval/statistics.h"
 #include "train/metrics.h"
 #include "train/run_log.h"
+#include "train/sequence_store.h"
 
 namespace llmcf::pipeline {
 
@@ -30,65 +34,67 @@ constexpr size_t kShownHistory = 8;
 // What one finished training run left behind.
 struct RunRecord {
   Curve curve;
-  double auc = 0, log_loss = 0, group_auc = 0;
-  Interval interval;
-  std::vector<float> logits;  // of the test rows
+  std::vector<double> figures;  // by Measures::names
+  std::optional<Interval> interval;
+  std::vector<float> scores;  // of the test rows: logits, or items before the target
 };
 
-RunRecord read_run(const Workspace& workspace, const std::string& variant, int64_t seed) {
+RunRecord read_run(const Workspace& workspace, Task task, const std::string& variant,
+                   int64_t seed) {
   const auto directory = workspace.run(variant, seed);
   RunRecord record;
   record.curve.variant = variant;
   record.curve.seed = seed;
   const train::TrainResult run = train::read_run(directory).result;
   record.curve.best_epoch = run.best_epoch;
-  record.auc = run.test.auc;
-  record.log_loss = run.test.log_loss;
-  record.group_auc = run.test.group_auc.value_or(std::nan(""));
-  record.interval = {run.test.auc_interval.low, run.test.auc_interval.high};
+  record.figures = figures_of(measures_of(task), run.test);
   for (const train::EpochResult& epoch : run.epochs)
-    record.curve.points.push_back({epoch.epoch, epoch.train.total, epoch.valid_auc});
+    record.curve.points.push_back(
+        {epoch.epoch, epoch.train.total, epoch.valid.all().front().second});
   const SafetensorsReader scores(directory / "test_scores.safetensors");
-  const auto logits = scores.get<float>("logit");
-  record.logits.assign(logits.begin(), logits.end());
+  if (task == Task::kNextItem) {
+    const auto ranks = scores.get<int32_t>("rank");
+    record.scores.assign(ranks.begin(), ranks.end());
+  } else {
+    const auto logits = scores.get<float>("logit");
+    record.scores.assign(logits.begin(), logits.end());
+    record.interval = {run.test.auc_interval.low, run.test.auc_interval.high};
+  }
   return record;
 }
 
 using Records = std::vector<std::vector<RunRecord>>;  // [variant][seed]
 
-std::vector<double> values_of(const std::vector<RunRecord>& runs, double RunRecord::*field) {
+std::vector<double> values_of(const std::vector<RunRecord>& runs, size_t figure) {
   std::vector<double> values;
   for (const RunRecord& run : runs)
-    values.push_back(run.*field);
+    values.push_back(run.figures[figure]);
   return values;
 }
 
 MetricResult metric_of(const std::vector<RunRecord>& runs, const std::vector<RunRecord>& baseline,
-                       double RunRecord::*field) {
-  MetricResult result{.per_seed = values_of(runs, field), .interval = {}, .p_value = {}};
+                       size_t figure) {
+  MetricResult result{.per_seed = values_of(runs, figure), .interval = {}, .p_value = {}};
   if (&runs != &baseline) {
-    const auto test = train::paired_t_test(result.per_seed, values_of(baseline, field));
+    const auto test = train::paired_t_test(result.per_seed, values_of(baseline, figure));
     if (test) result.p_value = test->p_value;
   }
   return result;
 }
 
-VariantResult variant_result(const std::string& name, const std::string& description,
+VariantResult variant_result(Task task, const std::string& name, const std::string& description,
                              const std::vector<RunRecord>& runs,
                              const std::vector<RunRecord>& baseline) {
-  MetricResult auc = metric_of(runs, baseline, &RunRecord::auc);
-  auc.interval = runs.front().interval;
-  MetricResult improvement;
-  if (&runs != &baseline) {
-    for (size_t seed = 0; seed < runs.size(); ++seed) {
-      improvement.per_seed.push_back(
-          train::relative_improvement(runs[seed].auc, baseline[seed].auc).value_or(std::nan("")));
-    }
-  }
-  return {.name = name,
-          .description = description,
-          .metrics = {std::move(auc), metric_of(runs, baseline, &RunRecord::log_loss),
-                      metric_of(runs, baseline, &RunRecord::group_auc), std::move(improvement)}};
+  VariantResult result{.name = name, .description = description, .metrics = {}};
+  for (size_t figure = 0; figure < measures_of(task).names.size(); ++figure)
+    result.metrics.push_back(metric_of(runs, baseline, figure));
+  result.metrics.front().interval = runs.front().interval;
+  MetricResult gain;
+  for (size_t seed = 0; &runs != &baseline && seed < runs.size(); ++seed)
+    gain.per_seed.push_back(
+        improvement(task, runs[seed].figures.front(), baseline[seed].figures.front()));
+  result.metrics.push_back(std::move(gain));
+  return result;
 }
 
 std::string describe_variant(const Variant& variant, const cot::TeacherSet* teacher) {
@@ -179,24 +185,36 @@ RetrievedExample shown_example(const ResultInputs& inputs, int32_t example, floa
           .cot = std::string(examples.text(example))};
 }
 
-// Probability of a click, mean over seeds.
-double mean_probability(const std::vector<RunRecord>& runs, size_t row) {
+// Measures::score, mean over seeds.
+double mean_score(Task task, const std::vector<RunRecord>& runs, size_t row) {
   double sum = 0;
-  for (const RunRecord& run : runs)
-    sum += 1 / (1 + std::exp(-static_cast<double>(run.logits[row])));
+  for (const RunRecord& run : runs) {
+    const auto score = static_cast<double>(run.scores[row]);
+    sum += task == Task::kClicks ? 1 / (1 + std::exp(-score)) : score;
+  }
   return sum / static_cast<double>(runs.size());
 }
 
-std::vector<TestRow> shown_rows(const ResultInputs& inputs, const Records& records,
+// The split's rows that runs of the task are judged on, ascending.
+std::vector<int64_t> judged_rows(Task task, const data::Rows& rows) {
+  if (task == Task::kNextItem) return train::positive_rows(rows);
+  std::vector<int64_t> all(static_cast<size_t>(rows.size()));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return all;
+}
+
+std::vector<TestRow> shown_rows(const ResultInputs& inputs, Task task, const Records& records,
                                 const retrieval::Assignment* assignment) {
   const data::Rows& rows = inputs.rows.rows(data::Split::kTest);
   Random random(2023, "rows of the report");
   std::vector<TestRow> shown;
   std::set<size_t> drawn;
-  const auto wanted = static_cast<size_t>(std::min(kShownRows, rows.size()));
+  const std::vector<int64_t> judged = judged_rows(task, rows);
+  const auto wanted = std::min(static_cast<size_t>(kShownRows), judged.size());
   while (drawn.size() < wanted)
-    drawn.insert(random.below(static_cast<uint64_t>(rows.size())));
-  for (const size_t row : drawn) {
+    drawn.insert(random.below(judged.size()));
+  for (const size_t place : drawn) {
+    const auto row = static_cast<size_t>(judged[place]);
     TestRow test{.user = std::string(inputs.dataset.user_name(rows.user[row])),
                  .history = history_titles(inputs, rows.user[row], rows.position[row]),
                  .target = std::string(inputs.dataset.item_title(rows.item[row])),
@@ -204,10 +222,10 @@ std::vector<TestRow> shown_rows(const ResultInputs& inputs, const Records& recor
                  .scores = {},
                  .examples = {}};
     for (const auto& runs : records)
-      test.scores.push_back(mean_probability(runs, row));
+      test.scores.push_back(mean_score(task, runs, place));
     if (assignment != nullptr) {
-      const auto ids = assignment->ids_of(static_cast<int64_t>(row));
-      const auto similarities = assignment->similarity_of(static_cast<int64_t>(row));
+      const auto ids = assignment->ids_of(static_cast<int64_t>(place));
+      const auto similarities = assignment->similarity_of(static_cast<int64_t>(place));
       for (size_t slot = ids.size(); slot-- > 0;) {  // the most similar first
         if (ids[slot] >= 0)
           test.examples.push_back(shown_example(inputs, ids[slot], similarities[slot]));
@@ -218,70 +236,84 @@ std::vector<TestRow> shown_rows(const ResultInputs& inputs, const Records& recor
   return shown;
 }
 
-std::vector<Slice> test_slices(const ResultInputs& inputs, const Records& records) {
+std::vector<Slice> test_slices(const ResultInputs& inputs, Task task, const Records& records) {
   const data::Rows& rows = inputs.rows.rows(data::Split::kTest);
   std::vector<VariantScores> scores;
   for (const auto& runs : records) {
-    VariantScores variant{.name = runs.front().curve.variant, .logits = {}};
+    VariantScores variant{.name = runs.front().curve.variant, .scores = {}};
     for (const RunRecord& run : runs)
-      variant.logits.push_back(run.logits);
+      variant.scores.push_back(run.scores);
     scores.push_back(std::move(variant));
   }
-  std::vector<RowProperty> properties = row_properties(inputs.rows, rows);
+  const std::vector<int64_t> judged = judged_rows(task, rows);
+  std::vector<RowProperty> properties = row_properties(inputs.rows, rows, judged);
   if (inputs.examples != nullptr)
     properties.push_back(
         similarity_property(retrieval::Assignment::load(inputs.workspace.retrieval("test"))));
+  std::vector<float> labels;
+  for (const int64_t row : judged)
+    labels.push_back(rows.label[static_cast<size_t>(row)]);
+  const SliceMeasure measure = task == Task::kClicks ? mean_auc : mean_hit;
   std::vector<Slice> slices;
   for (const RowProperty& property : properties)
-    slices.push_back(slice_by(property, rows.label, scores));
+    slices.push_back(slice_by(property, labels, scores, measure));
   return slices;
 }
 
-void add_retrieval(const ResultInputs& inputs, const Records& records, ReportData& data) {
+void add_retrieval(const ResultInputs& inputs, Task task, const Records& records,
+                   ReportData& data) {
   if (inputs.examples == nullptr) {
-    data.rows = shown_rows(inputs, records, nullptr);
+    data.rows = shown_rows(inputs, task, records, nullptr);
     return;
   }
   for (const data::Split part : data::kAllSplits) {
     const auto name = std::string(data::split_name(part));
     const auto assignment = retrieval::Assignment::load(inputs.workspace.retrieval(name));
-    data.similarity.push_back(similarity_of(
-        name,
-        retrieval::statistics(assignment, inputs.rows.rows(part).label, inputs.examples->label())));
-    if (part == data::Split::kTest) data.rows = shown_rows(inputs, records, &assignment);
+    const data::Rows& rows = inputs.rows.rows(part);
+    std::vector<float> labels;
+    for (const int64_t row : judged_rows(task, rows))
+      labels.push_back(rows.label[static_cast<size_t>(row)]);
+    data.similarity.push_back(
+        similarity_of(name, retrieval::statistics(assignment, labels, inputs.examples->label())));
+    if (part == data::Split::kTest) data.rows = shown_rows(inputs, task, records, &assignment);
   }
 }
 
 }  // namespace
 
 ReportData collect_results(const ResultInputs& inputs) {
+  const Task task = task_of(inputs.config.variants);
+  const Measures& measures = measures_of(task);
   Records records;
   for (const Variant& variant : inputs.config.variants) {
     auto& runs = records.emplace_back();
     for (const int64_t seed : inputs.config.seeds)
-      runs.push_back(read_run(inputs.workspace, variant.name, seed));
+      runs.push_back(read_run(inputs.workspace, task, variant.name, seed));
   }
   ReportData data;
   data.title = inputs.config.name;
   data.created = fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
   data.protocol = inputs.config.protocol;
   data.reasoner = inputs.reasoner;
-  data.interval_name = "95 % bootstrap interval over test users, first seed";
+  if (task == Task::kClicks)
+    data.interval_name = "95 % bootstrap interval over test users, first seed";
   data.test_name = "paired t-test over seeds";
   data.seeds = inputs.config.seeds;
   data.dataset = describe_dataset(inputs);
   data.configuration = inputs.config.text;
-  data.metrics = standard_metrics();
+  data.metrics = measures.metrics;
+  data.sliced = measures.sliced;
+  data.score = measures.score;
   for (size_t variant = 0; variant < records.size(); ++variant) {
     data.variants.push_back(
-        variant_result(inputs.config.variants[variant].name,
+        variant_result(task, inputs.config.variants[variant].name,
                        describe_variant(inputs.config.variants[variant], inputs.teacher),
                        records[variant], records.front()));
     for (const RunRecord& run : records[variant])
       data.curves.push_back(run.curve);
   }
-  data.slices = test_slices(inputs, records);
-  add_retrieval(inputs, records, data);
+  data.slices = test_slices(inputs, task, records);
+  add_retrieval(inputs, task, records, data);
   for (const StageReport& stage : inputs.stages) {
     data.stages.push_back({stage.name, stage.seconds, stage.peak_memory_mib, stage.skipped});
   }

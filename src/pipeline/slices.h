@@ -1,5 +1,5 @@
-// AUC by a property of the row: where does a variant help? Pure functions over scores of the test
-// split.
+// A measure by a property of the row: where does a variant help? Pure functions over scores of the
+// test split.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,10 @@ struct RowProperty {
   std::vector<int64_t> values;  // [Q]
 };
 
-// How long the history is, how popular the target: what reports cut rows by.
+// How long the history is, how popular the target: what reports cut rows by. `chosen` says which
+// rows count, ascending; values are in their order.
+std::vector<RowProperty> row_properties(const data::RowSet& set, const data::Rows& rows,
+                                        std::span<const int64_t> chosen);
 std::vector<RowProperty> row_properties(const data::RowSet& set, const data::Rows& rows);
 
 // How similar the row's examples are on average, in percent; rows without examples count as 0.
@@ -40,11 +43,16 @@ RowProperty similarity_property(const retrieval::Assignment& slots);
 // One variant's scores of every test row, one vector per seed.
 struct VariantScores {
   std::string name;
-  std::vector<std::vector<float>> logits;
+  std::vector<std::vector<float>> scores;  // logits, or items before the target
 };
 
-// labels: [Q]. A bucket whose rows have one label only has AUC NaN.
+// Of some rows' scores and labels; NaN where it is undefined.
+using SliceMeasure = double (*)(std::span<const float> scores, std::span<const float> labels);
+double mean_auc(std::span<const float> logits, std::span<const float> labels);
+double mean_hit(std::span<const float> ranks, std::span<const float> labels);  // HIT@10
+
+// labels: [Q]. Means over seeds.
 Slice slice_by(const RowProperty& property, std::span<const float> labels,
-               const std::vector<VariantScores>& variants);
+               const std::vector<VariantScores>& variants, SliceMeasure measure = mean_auc);
 
 }  // namespace llmcf::pipeline

@@ -88,6 +88,29 @@ void Scan(const float* HWY_RESTRICT first_half, const float* HWY_RESTRICT second
   }
 }
 
+int64_t CountAbove(const float* HWY_RESTRICT scores, int64_t panels, float threshold) {
+  const Tag tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector limit = hn::Set(tag, threshold);
+  int64_t count = 0;
+  for (int64_t c = 0; c < panels * kPanelColumns; c += lanes)
+    count += static_cast<int64_t>(hn::CountTrue(tag, hn::Gt(hn::LoadU(tag, scores + c), limit)));
+  return count;
+}
+
+int64_t FirstAbove(const float* HWY_RESTRICT scores, int64_t panels, float threshold) {
+  const Tag tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector limit = hn::Set(tag, threshold);
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    auto above = hn::Gt(hn::Zero(tag), hn::Zero(tag));  // none
+    for (int64_t i = 0; i < kPanelColumns; i += lanes)
+      above = hn::Or(above, hn::Gt(hn::LoadU(tag, scores + panel * kPanelColumns + i), limit));
+    if (HWY_UNLIKELY(!hn::AllFalse(tag, above))) return panel;
+  }
+  return panels;
+}
+
 float Dot(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t width) {
   const Tag tag;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
@@ -139,6 +162,8 @@ namespace llmcf::retrieval::kernels {
 
 HWY_EXPORT(Multiply);
 HWY_EXPORT(Scan);
+HWY_EXPORT(CountAbove);
+HWY_EXPORT(FirstAbove);
 HWY_EXPORT(Dot);
 HWY_EXPORT(AddTo);
 HWY_EXPORT(ScaleTo);
@@ -151,6 +176,14 @@ void multiply(const Product& product) {
 void scan(const float* first_half, const float* second_half, int64_t count, int64_t first,
           Selector& selector) {
   HWY_DYNAMIC_DISPATCH(Scan)(first_half, second_half, count, first, selector);
+}
+
+int64_t count_above(const float* scores, int64_t panels, float threshold) {
+  return HWY_DYNAMIC_DISPATCH(CountAbove)(scores, panels, threshold);
+}
+
+int64_t first_above(const float* scores, int64_t panels, float threshold) {
+  return HWY_DYNAMIC_DISPATCH(FirstAbove)(scores, panels, threshold);
 }
 
 float dot(const float* a, const float* b, int64_t width) {

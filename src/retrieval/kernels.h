@@ -45,6 +45,12 @@ void multiply(const Product& product);
 void scan(const float* first_half, const float* second_half, int64_t count, int64_t first,
           Selector& selector);
 
+// How many of `panels` * kPanelColumns scores exceed the threshold.
+int64_t count_above(const float* scores, int64_t panels, float threshold);
+// The first panel of kPanelColumns scores that holds one above the threshold; `panels` if none
+// does.
+int64_t first_above(const float* scores, int64_t panels, float threshold);
+
 // Any order of summation.
 float dot(const float* a, const float* b, int64_t width);
 

@@ -1,59 +1,16 @@
 // Two passes per batch: the first writes table rows into the bags and marks them, the second
-// replaces them by slab rows. Distinct rows are found with bitmaps, so they come out ascending
-// without a sort or a hash map.
+// replaces them by slab rows.
 #include "train/batch_builder.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <vector>
 
 #include "core/error.h"
+#include "train/id_set.h"
 
 namespace llmcf::train {
 
 namespace {
-
-// The distinct ids of a batch out of [0, size). Two levels of bits: listing costs the ids in use
-// plus size / 4096.
-class IdSet {
- public:
-  explicit IdSet(int64_t size)
-      : bits_(static_cast<size_t>(size) / 64 + 1),
-        summary_(static_cast<size_t>(size) / 4096 + 1),
-        place_(static_cast<size_t>(size)) {}
-
-  void mark(int32_t id) {
-    const auto index = static_cast<uint32_t>(id);
-    bits_[index >> 6] |= uint64_t{1} << (index & 63);
-    summary_[index >> 12] |= uint64_t{1} << ((index >> 6) & 63);
-  }
-
-  // Writes the marked ids, ascending, remembers their places and forgets the marks.
-  void list(std::vector<int32_t>& ids) {
-    ids.clear();
-    for (size_t group = 0; group < summary_.size(); ++group) {
-      for (uint64_t words = summary_[group]; words != 0; words &= words - 1) {
-        const size_t word = group * 64 + static_cast<size_t>(std::countr_zero(words));
-        for (uint64_t bits = bits_[word]; bits != 0; bits &= bits - 1) {
-          const size_t id = word * 64 + static_cast<size_t>(std::countr_zero(bits));
-          place_[id] = static_cast<int32_t>(ids.size());
-          ids.push_back(static_cast<int32_t>(id));
-        }
-        bits_[word] = 0;
-      }
-      summary_[group] = 0;
-    }
-  }
-
-  // Place of an id in the last list(). REQUIRES: it was marked.
-  int32_t place(int32_t id) const { return place_[static_cast<size_t>(id)]; }
-
- private:
-  std::vector<uint64_t> bits_;     // one per id
-  std::vector<uint64_t> summary_;  // one per word of bits_
-  std::vector<int32_t> place_;
-};
 
 // What the fields of one sample are read from.
 struct Sample {
@@ -81,12 +38,6 @@ void append_column(const FieldSource& field, size_t entity, std::vector<int32_t>
   const auto end = static_cast<size_t>(field.offsets[entity + 1]);
   for (size_t place = begin; place < end; ++place)
     ids.push_back(field.ids[place]);
-}
-
-// Seconds to (log days) / 2 - 2: a day -1.7, a year 0.95.
-float age(int64_t seconds) {
-  const double days = static_cast<double>(std::max<int64_t>(seconds, 0)) / 86400;
-  return static_cast<float>(std::log1p(days) / 2 - 2);
 }
 
 }  // namespace
@@ -219,12 +170,12 @@ void BatchBuilder::Impl::fill_slot_features(data::Split split, std::span<const i
       const auto example = static_cast<size_t>(slots.ids[from]);
       float* out = batch.slot_features.data() + (query * k + free) * features;
       const auto scaled = [&](std::span<const float> values) {
-        return values.empty() ? 0.0F : 4 * values[from] - 2;
+        return values.empty() ? 0.0F : models::slot_similarity(values[from]);
       };
       *out++ = scaled(slots.similarity);
       *out++ = scaled(slots.history_similarity);
       *out++ = scaled(slots.target_similarity);
-      *out++ = pool.time.empty() ? 0.0F : age(columns.time[row] - pool.time[example]);
+      *out++ = pool.time.empty() ? 0.0F : models::slot_age(columns.time[row] - pool.time[example]);
       *out++ = pool.item[example] == columns.item[row] ? 1.0F : 0.0F;
       for (const FieldSource& field : store.fields()) {
         if (!models::is_shared_feature(field.spec)) continue;

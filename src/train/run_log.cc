@@ -18,6 +18,50 @@ double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+Json json_of(const Figures& figures) {
+  Json json = Json::object();
+  for (const auto& [name, value] : figures.all())
+    json[name] = value;
+  return json;
+}
+
+Figures figures_of(const Json& json) {
+  Figures figures;
+  for (const auto& [name, value] : json.items())
+    figures.add(name, value);
+  return figures;
+}
+
+// "test" of a sequence model's final line holds its figures and the rows, else a click model's.
+Json json_of(const TestResult& test) {
+  if (!test.figures.all().empty()) {
+    Json json = json_of(test.figures);
+    json["rows"] = test.rows;
+    return json;
+  }
+  return {{"auc", test.auc},
+          {"auc_low", test.auc_interval.low},
+          {"auc_high", test.auc_interval.high},
+          {"log_loss", test.log_loss},
+          {"gauc", test.group_auc ? Json(*test.group_auc) : Json(nullptr)},
+          {"rows", test.rows}};
+}
+
+TestResult test_of(Json json) {
+  TestResult test;
+  test.rows = json.at("rows");
+  if (!json.contains("auc")) {
+    json.erase("rows");
+    test.figures = figures_of(json);
+    return test;
+  }
+  test.auc = json.at("auc");
+  test.log_loss = json.at("log_loss");
+  test.auc_interval = {.low = json.at("auc_low"), .high = json.at("auc_high")};
+  if (!json.at("gauc").is_null()) test.group_auc = json.at("gauc").get<double>();
+  return test;
+}
+
 }  // namespace
 
 std::string epoch_line(const EpochResult& epoch, bool best, const EpochTimes& times) {
@@ -29,7 +73,7 @@ std::string epoch_line(const EpochResult& epoch, bool best, const EpochTimes& ti
                 {"click", epoch.train.click},
                 {"reconstruction", epoch.train.reconstruction},
                 {"distillation", epoch.train.distillation}}},
-              {"valid", {{"auc", epoch.valid_auc}, {"log_loss", epoch.valid_log_loss}}},
+              {"valid", json_of(epoch.valid)},
               {"best", best},
               {"time",
                {{"train_seconds", times.train_seconds},
@@ -40,17 +84,10 @@ std::string epoch_line(const EpochResult& epoch, bool best, const EpochTimes& ti
 }
 
 std::string final_line(const TrainResult& result, double test_seconds) {
-  const TestResult& test = result.test;
   return Json{{"event", "final"},
               {"epochs", result.epochs.size()},
               {"best_epoch", result.best_epoch},
-              {"test",
-               {{"auc", test.auc},
-                {"auc_low", test.auc_interval.low},
-                {"auc_high", test.auc_interval.high},
-                {"log_loss", test.log_loss},
-                {"gauc", test.group_auc ? Json(*test.group_auc) : Json(nullptr)},
-                {"rows", test.rows}}},
+              {"test", json_of(result.test)},
               {"time", {{"test_seconds", test_seconds}, {"finished_at", unix_seconds()}}}}
       .dump();
 }
@@ -64,8 +101,7 @@ EpochResult parse_epoch_line(const std::string& line) {
                     .click = train.at("click"),
                     .reconstruction = train.at("reconstruction"),
                     .distillation = train.at("distillation")},
-          .valid_auc = json.at("valid").at("auc"),
-          .valid_log_loss = json.at("valid").at("log_loss")};
+          .valid = figures_of(json.at("valid"))};
 }
 
 RunHistory read_run(const std::filesystem::path& directory) {
@@ -80,15 +116,9 @@ RunHistory read_run(const std::filesystem::path& directory) {
       run.rows_per_second.push_back(json.at("time").at("rows_per_second"));
       continue;
     }
-    const Json& test = json.at("test");
     run.result.finished = true;
     run.result.best_epoch = json.at("best_epoch");
-    run.result.test = {.auc = test.at("auc"),
-                       .log_loss = test.at("log_loss"),
-                       .group_auc = {},
-                       .auc_interval = {.low = test.at("auc_low"), .high = test.at("auc_high")},
-                       .rows = test.at("rows")};
-    if (!test.at("gauc").is_null()) run.result.test.group_auc = test.at("gauc").get<double>();
+    run.result.test = test_of(json.at("test"));
   }
   return run;
 }

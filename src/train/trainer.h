@@ -20,6 +20,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/config.h"
@@ -56,8 +58,7 @@ struct TrainOptions {
 };
 
 // What is trained, and where the results go.
-struct TrainTask {
-  const FeatureStore* features = nullptr;
+struct RunTask {
   std::span<const float>
       example_text;  // frozen CoT vectors [N, text_dim]; empty where the model reads none
   models::ModelOptions model;
@@ -68,20 +69,37 @@ struct TrainTask {
   std::string fingerprint;
 };
 
+struct TrainTask : RunTask {
+  const FeatureStore* features = nullptr;
+};
+
+// Measures by name, in order; the first one decides which epoch is best (more is better).
+class Figures {
+ public:
+  void add(std::string name, double value) { all_.emplace_back(std::move(name), value); }
+  // Throws Error if there is none of that name.
+  double at(std::string_view name) const;
+  const std::vector<std::pair<std::string, double>>& all() const { return all_; }
+
+ private:
+  std::vector<std::pair<std::string, double>> all_;
+};
+
 struct EpochResult {
   int64_t epoch = 0;         // from 1
   int64_t steps = 0;         // since the start of the run
   models::StepLosses train;  // means over the epoch's rows
-  double valid_auc = 0;
-  double valid_log_loss = 0;
+  Figures valid;             // click models: auc, log_loss
 };
 
 struct TestResult {
+  // Click models.
   double auc = 0;
   double log_loss = 0;
   std::optional<double> group_auc;  // by user; empty if no user has both labels
   Interval auc_interval;            // 95 %, users resampled
   int64_t rows = 0;
+  Figures figures;  // sequence models: train/all_items.h
 };
 
 struct TrainResult {
@@ -92,8 +110,8 @@ struct TrainResult {
 };
 
 // Threads that suit a model: options.threads unless 0, else one where a step is too small to share
-// (a model without texts in small batches: 65,000 rows/s with one thread, 50,000 to 80,000 with
-// two), else llmcf::thread_count().
+// (a click model without texts in small batches: 65,000 rows/s with one thread, 50,000 to 80,000
+// with two), else llmcf::thread_count().
 int training_threads(const models::ModelOptions& model, const TrainOptions& options);
 
 // Trains, or continues; of a run that is finished only the test is done again. Throws Error naming

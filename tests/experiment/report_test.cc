@@ -70,7 +70,7 @@ TEST_F(ExperimentTables, PairSeedsAndSayHowManyThereAre) {
   const std::string details = grid_csv(detail_grid(found));
   EXPECT_THAT(details, HasSubstr("0.7550 ± 0.0071 (2 of 3)"));
   EXPECT_THAT(details, HasSubstr("24.40 ± 0.84 %")) << "seed by seed: .25/.20 and .26/.21";
-  EXPECT_EQ(compare(found.matrix[0].auc, found.matrix[1].auc), std::nullopt);
+  EXPECT_EQ(compare(found.matrix[0].figures[0], found.matrix[1].figures[0]), std::nullopt);
 }
 
 TEST_F(ExperimentTables, DrawTheCurveOfASweep) {

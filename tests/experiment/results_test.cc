@@ -21,7 +21,7 @@ Result result(const std::string& key, double auc) {
           .group_auc = {},
           .auc_low = 0.1,
           .auc_high = 0.9,
-          .valid_auc = 0.75,
+          .valid = 0.75,
           .best_epoch = 2,
           .epochs = 3,
           .protocol = "strict",
@@ -87,7 +87,7 @@ TEST_F(Store, ReadsARunOnlyIfItFinished) {
                  "\n");
   const Result found = read_run(run);
   EXPECT_EQ(found.auc, 0.65);
-  EXPECT_EQ(found.valid_auc, 0.7);
+  EXPECT_EQ(found.valid, 0.7);
   EXPECT_EQ(found.epochs, 2);
   EXPECT_EQ(found.best_epoch, 1);
   EXPECT_FALSE(found.group_auc);

@@ -75,7 +75,7 @@ TEST(Tune, WritesTheBestByValidationAsPresetsThatThePlanReads) {
     for (const Cell& cell : plan_trials(experiment, options)) {
       Result result{.key = cell.key, .experiment = "bench", .at = cell.at, .auc = {}};
       const bool best = cell.at.point == (cell.at.variant == "llmcf" ? "3" : "0");
-      result.valid_auc = best ? 0.8 : 0.7;
+      result.valid = best ? 0.8 : 0.7;
       store.add(result);
     }
     const std::string text = presets_text(experiment, options, store, load_presets(experiment));

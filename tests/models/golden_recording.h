@@ -1,5 +1,5 @@
-// A recorded case of the public code (golden/README.md): its tensors, and what all tasks' cases have
-// in common. Dimensions come from the files, never from here.
+// A recorded case of the public code (golden/README.md): its tensors, and what all tasks' cases
+// have in common. Dimensions come from the files, never from here.
 #pragma once
 
 #include <cstring>
@@ -118,8 +118,7 @@ class GoldenRecording {
         {std::regex("context\\.ict\\.layer(\\d+)\\.(w[qkvo])\\.(.*)"),
          "context_transformer.layers.$1.attention.$2.$3"},
         {std::regex("context\\.ict\\.layer(\\d+)\\.(w[123])\\.(.*)"),
-         "context_transformer.layers.$1.feed_forward.$2.$3"}
-    };
+         "context_transformer.layers.$1.feed_forward.$2.$3"}};
     for (const NameRules* list : {&rules, &kShared})
       for (const auto& [pattern, replacement] : *list)
         if (std::regex_match(ours, pattern))
@@ -127,8 +126,8 @@ class GoldenRecording {
     return "";
   }
 
-  // Layer i of a perceptron is entry 3i + 1 there (dropout, linear, activation), 4i + 1 and its norm
-  // 4i + 2 with batch norm; of an expert and of DIN's tower 3i (linear, activation, dropout).
+  // Layer i of a perceptron is entry 3i + 1 there (dropout, linear, activation), 4i + 1 and its
+  // norm 4i + 2 with batch norm; of an expert and of DIN's tower 3i (linear, activation, dropout).
   std::string with_entry_number(std::string name) const {
     std::smatch found;
     if (!std::regex_search(name, found, std::regex("(linear|norm)(\\d+)"))) return name;

@@ -19,7 +19,7 @@ TEST(BucketsTest, NamesAndMembership) {
 
 TEST(SliceTest, AucPerBucketIsTheMeanOverSeeds) {
   const std::vector<float> labels = {1, 0, 1, 0, 1, 1};
-  const VariantScores variant{.name = "v", .logits = {{4, 1, 3, 2, 0, 0}, {1, 4, 2, 3, 0, 0}}};
+  const VariantScores variant{.name = "v", .scores = {{4, 1, 3, 2, 0, 0}, {1, 4, 2, 3, 0, 0}}};
   const Slice slice = slice_by(
       {.title = "t", .meaning = "m", .buckets = {.lows = {0, 5}}, .values = {1, 1, 1, 1, 9, 9}},
       labels, {variant});

@@ -35,8 +35,7 @@ class Gru4rec final : public SequenceModel, public nn::SelfInitialised {
     const int64_t D = spec.embed_dim;
     for (int64_t layer = 0; layer < options.layers; ++layer)
       for (const char* part : {"input", "hidden"})  // [3 D, D]: reset, update, new
-        weights.push_back(
-            register_parameter(part + std::to_string(layer), at::empty({3 * D, D})));
+        weights.push_back(register_parameter(part + std::to_string(layer), at::empty({3 * D, D})));
     dense = register_module("dense", torch::nn::Linear(D, D));
   }
 

@@ -48,8 +48,8 @@ class Sasrec final : public SequenceModel, public nn::SelfInitialised {
   Sasrec(const Options& options, const SequenceSpec& spec) : options_(options), spec_(spec) {
     const int64_t D = spec.embed_dim;
     if (D % (2 * options.heads) != 0)
-      throw Error(fmt::format("sasrec: embed_dim {} is not a multiple of 2 x {} heads", D,
-                              options.heads));
+      throw Error(
+          fmt::format("sasrec: embed_dim {} is not a multiple of 2 x {} heads", D, options.heads));
     positions = register_parameter("positions", at::empty({spec.history_length, D}));
     for (int64_t b = 0; b < options.blocks; ++b) {
       const std::string block = "block" + std::to_string(b);

@@ -1,7 +1,7 @@
 // SR-GNN: a gated graph network over the distinct items of the history and attention to its last
-// item. Wu et al., "Session-based Recommendation with Graph Neural Networks", AAAI 2019, equations 1
-// to 8 and its authors' code; the LLM-CF authors' code gives the nodes wrong features, which is not
-// reproduced under any protocol.
+// item. Wu et al., "Session-based Recommendation with Graph Neural Networks", AAAI 2019, equations
+// 1 to 8 and its authors' code; the LLM-CF authors' code gives the nodes wrong features, which is
+// not reproduced under any protocol.
 //
 //   S sequences   N tokens   M nodes   R samples (one per sequence)   D width
 #include <cmath>
@@ -45,8 +45,7 @@ class Srgnn final : public SequenceModel, public nn::SelfInitialised {
     hidden = register_module("hidden", torch::nn::Linear(D, 3 * D));
     last = register_module("last", torch::nn::Linear(D, D));
     each = register_module("each", torch::nn::Linear(D, D));
-    score = register_module("score",
-                            torch::nn::Linear(torch::nn::LinearOptions(D, 1).bias(false)));
+    score = register_module("score", torch::nn::Linear(torch::nn::LinearOptions(D, 1).bias(false)));
     readout = register_module("readout", torch::nn::Linear(2 * D, D));
   }
 
@@ -72,9 +71,9 @@ class Srgnn final : public SequenceModel, public nn::SelfInitialised {
     // One weight per token, though an item's state is the same each time it comes: [N].
     const torch::Tensor weight =
         score
-            ->forward(at::sigmoid(
-                at::index_select(each->forward(nodes), 0, tokens.items) +
-                at::index_select(last->forward(last_state), 0, owners(batch.offsets))))
+            ->forward(
+                at::sigmoid(at::index_select(each->forward(nodes), 0, tokens.items) +
+                            at::index_select(last->forward(last_state), 0, owners(batch.offsets))))
             .squeeze(1);
     const torch::Tensor global = nn::weighted_items(tokens, weight, nodes);  // [S, D]
     return {readout->forward(at::cat({global, last_state}, 1))};

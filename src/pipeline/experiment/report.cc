@@ -18,9 +18,11 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr double kSignificance = 0.05;
 
-const MetricInfo& metric(size_t place) {
-  static const std::vector<MetricInfo> all = standard_metrics();
-  return all[place];
+const std::vector<MetricInfo>& metrics(const ExperimentReport& report) {
+  return measures_of(report.task).metrics;
+}
+const std::string& deciding(const ExperimentReport& report) {
+  return metrics(report).front().name;
 }
 
 bool same_place(const Coordinates& a, const Coordinates& b) {
@@ -28,16 +30,19 @@ bool same_place(const Coordinates& a, const Coordinates& b) {
          a.sweep == b.sweep && a.point == b.point;
 }
 
-void add_result(Entry& entry, int64_t seed, const Result* result) {
+void add_result(Task task, Entry& entry, int64_t seed, const Result* result) {
   entry.planned.push_back(seed);
-  const auto value = [&](const std::optional<double>& found) { return found.value_or(kNone); };
-  entry.auc.per_seed.push_back(result == nullptr ? kNone : value(result->auc));
-  entry.log_loss.per_seed.push_back(result == nullptr ? kNone : value(result->log_loss));
-  entry.group_auc.per_seed.push_back(result == nullptr ? kNone : value(result->group_auc));
+  entry.figures.resize(measures_of(task).names.size());
+  const std::vector<double> figures = result == nullptr
+                                          ? std::vector<double>(entry.figures.size(), kNone)
+                                          : figures_of(task, *result);
+  for (size_t place = 0; place < figures.size(); ++place)
+    entry.figures[place].per_seed.push_back(figures[place]);
 }
 
 int64_t finished_of(const Entry& entry) {
-  return std::count_if(entry.auc.per_seed.begin(), entry.auc.per_seed.end(),
+  const std::vector<double>& values = entry.figures.front().per_seed;
+  return std::count_if(values.begin(), values.end(),
                        [](double value) { return !std::isnan(value); });
 }
 
@@ -62,30 +67,29 @@ const Entry* find(const std::vector<Entry>& entries, const std::string& backbone
   return find(entries, {.backbone = backbone, .variant = variant});
 }
 
-// Relative improvement by seed over the baseline's AUC.
-MetricResult improvement(const Entry& entry, const Entry& baseline) {
+// By seed, over the baseline's first figure.
+MetricResult improvement_of(Task task, const Entry& entry, const Entry& baseline) {
+  const auto &own = entry.figures.front().per_seed, &base = baseline.figures.front().per_seed;
   MetricResult result;
-  for (size_t seed = 0; seed < entry.auc.per_seed.size(); ++seed) {
-    const double base = seed < baseline.auc.per_seed.size() ? baseline.auc.per_seed[seed] : kNone;
-    const double auc = entry.auc.per_seed[seed];
-    result.per_seed.push_back(std::isnan(base) || std::isnan(auc)
-                                  ? kNone
-                                  : train::relative_improvement(auc, base).value_or(kNone));
-  }
+  for (size_t seed = 0; seed < own.size(); ++seed)
+    result.per_seed.push_back(
+        improvement(task, own[seed], seed < base.size() ? base[seed] : kNone));
   return result;
 }
 
 // "+.0213, p = .012": over common seeds. A dash with fewer than two of them.
-std::string comparison_text(const Entry& entry, const Entry* other) {
+std::string comparison_text(const ExperimentReport& report, const Entry& entry,
+                            const Entry* other) {
   if (other == nullptr || other == &entry) return kDash;
-  const auto found = compare(entry.auc, other->auc);
+  const auto found = compare(entry.figures.front(), other->figures.front());
   if (!found) return kDash;
-  return difference_text(metric(0), found->difference) + ", " + p_text(found->p_value);
+  return difference_text(metrics(report).front(), found->difference) + ", " +
+         p_text(found->p_value);
 }
 
 std::string mark(const Entry& entry, const Entry* baseline) {
   if (baseline == nullptr || baseline == &entry) return "";
-  const auto found = compare(entry.auc, baseline->auc);
+  const auto found = compare(entry.figures.front(), baseline->figures.front());
   if (!found || found->p_value >= kSignificance) return "";
   return found->difference > 0 ? " ▲" : " ▼";
 }
@@ -94,33 +98,34 @@ std::vector<std::string> detail_row(const ExperimentReport& report, const Entry&
                                     const std::vector<std::string>& names) {
   const Entry* baseline = find(report.matrix, entry.at.backbone, report.baseline);
   std::vector<std::string> row = names;
-  row.push_back(cell_text(entry, entry.auc, metric(0)));
-  row.push_back(cell_text(entry, entry.log_loss, metric(1)));
-  row.push_back(cell_text(entry, entry.group_auc, metric(2)));
+  const std::vector<MetricInfo>& all = metrics(report);
+  for (size_t place = 0; place < entry.figures.size(); ++place)
+    row.push_back(cell_text(entry, entry.figures[place], all[place]));
   row.push_back(baseline == nullptr || baseline == &entry
                     ? kDash
-                    : mean_text(metric(3), improvement(entry, *baseline)));
-  row.push_back(comparison_text(entry, baseline));
+                    : mean_text(all.back(), improvement_of(report.task, entry, *baseline)));
+  row.push_back(comparison_text(report, entry, baseline));
   if (!report.control.empty())
-    row.push_back(comparison_text(entry, find(report.matrix, entry.at.backbone, report.control)));
+    row.push_back(
+        comparison_text(report, entry, find(report.matrix, entry.at.backbone, report.control)));
   return row;
 }
 
 std::vector<std::string> detail_header(const ExperimentReport& report,
                                        std::vector<std::string> names) {
-  for (const char* name : {"AUC", "LogLoss", "GAUC", "RelaImpr"})
-    names.emplace_back(name);
-  names.push_back("AUC against " + report.baseline);
-  if (!report.control.empty()) names.push_back("AUC against " + report.control);
+  for (const MetricInfo& metric : metrics(report))
+    names.push_back(metric.name);
+  names.push_back(deciding(report) + " against " + report.baseline);
+  if (!report.control.empty()) names.push_back(deciding(report) + " against " + report.control);
   return names;
 }
 
 Chart seeds_chart(const ExperimentReport& report, const std::string& backbone) {
   Chart chart{.kind = Chart::Kind::kInterval,
               .id = "seeds-" + backbone,
-              .title = backbone + ": AUC on the test split, seeds and mean",
+              .title = backbone + ": " + deciding(report) + " on the test split, seeds and mean",
               .summary = "Differences smaller than the spread of the seeds say little.",
-              .x_title = "AUC",
+              .x_title = deciding(report),
               .y_title = "Variant"};
   for (size_t place = 0; place < report.variants.size(); ++place) {
     const Entry* entry = find(report.matrix, backbone, report.variants[place]);
@@ -128,11 +133,12 @@ Chart seeds_chart(const ExperimentReport& report, const std::string& backbone) {
     if (chart.x.empty())
       for (const int64_t seed : entry->planned)
         chart.x.push_back(fmt::format("seed {}", seed));
-    const double mean = mean_of(entry->auc), deviation = deviation_of(entry->auc);
+    const MetricResult& figure = entry->figures.front();
+    const double mean = mean_of(figure), deviation = deviation_of(figure);
     chart.series.push_back({.name = report.variants[place],
                             .group = report.variants[place],
                             .color = series_color(place),
-                            .values = entry->auc.per_seed,
+                            .values = figure.per_seed,
                             .low = std::isnan(deviation) ? mean : mean - deviation,
                             .mean = mean,
                             .high = std::isnan(deviation) ? mean : mean + deviation});
@@ -160,10 +166,10 @@ const Entry* sweep_entry(const ExperimentReport& report, const Sweep& sweep,
 Chart sweep_chart(const ExperimentReport& report, const Sweep& sweep) {
   Chart chart{.kind = Chart::Kind::kLines,
               .id = "sweep-" + sweep.name,
-              .title = "AUC by " + sweep.title,
+              .title = deciding(report) + " by " + sweep.title,
               .summary = "Mean over seeds; the table gives the deviations.",
               .x_title = sweep.title,
-              .y_title = "AUC",
+              .y_title = deciding(report),
               .x = sweep.labels};
   const auto columns = sweep_columns(sweep);
   for (size_t column = 0; column < columns.size(); ++column) {
@@ -171,7 +177,7 @@ Chart sweep_chart(const ExperimentReport& report, const Sweep& sweep) {
     ChartSeries series{.name = name, .group = name, .color = series_color(column)};
     for (size_t point = 0; point < sweep.labels.size(); ++point) {
       const Entry* entry = sweep_entry(report, sweep, columns[column], point);
-      series.values.push_back(entry == nullptr ? kNone : mean_of(entry->auc));
+      series.values.push_back(entry == nullptr ? kNone : mean_of(entry->figures.front()));
     }
     chart.series.push_back(std::move(series));
   }
@@ -188,7 +194,8 @@ std::string reading_note(const ExperimentReport& report) {
 // Sections of every rendering: heading and table.
 std::vector<std::pair<std::string, Grid>> tables(const ExperimentReport& report) {
   std::vector<std::pair<std::string, Grid>> all = {
-      {"AUC by backbone and variant", overview_grid(report)}, {"All metrics", detail_grid(report)}};
+      {deciding(report) + " by backbone and variant", overview_grid(report)},
+      {"All metrics", detail_grid(report)}};
   if (!report.pools.empty()) all.emplace_back("Pools", pool_grid(report));
   for (const Sweep& sweep : report.sweeps)
     all.emplace_back(sweep.title, sweep_grid(report, sweep));
@@ -209,6 +216,7 @@ ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>
                           .configuration = experiment.run.yaml()};
   for (const std::string& variant : report.variants)
     if (variant == "text" && variant != report.baseline) report.control = variant;
+  if (!cells.empty()) report.task = task_of(cells.front().config.variants);
   for (const Cell& cell : cells) {
     auto& entries = !cell.at.sweep.empty()  ? report.sweep_entries
                     : !cell.at.pool.empty() ? report.pools
@@ -220,7 +228,7 @@ ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>
       entry = entries.end() - 1;
     }
     const Result* result = store.find(cell.key);
-    add_result(*entry, cell.at.seed, result);
+    add_result(report.task, *entry, cell.at.seed, result);
     ++report.planned;
     report.finished += result != nullptr;
     if (result != nullptr && report.facts.empty())
@@ -251,7 +259,7 @@ Grid overview_grid(const ExperimentReport& report) {
       const Entry* entry = find(report.matrix, backbone, variant);
       row.push_back(entry == nullptr
                         ? kDash
-                        : cell_text(*entry, entry->auc, metric(0)) +
+                        : cell_text(*entry, entry->figures.front(), metrics(report).front()) +
                               mark(*entry, find(report.matrix, backbone, report.baseline)));
     }
     grid.rows.push_back(std::move(row));
@@ -288,7 +296,9 @@ Grid sweep_grid(const ExperimentReport& report, const Sweep& sweep) {
     Grid::Row row = {sweep.labels[point]};
     for (const auto& column : columns) {
       const Entry* entry = sweep_entry(report, sweep, column, point);
-      row.push_back(entry == nullptr ? kDash : cell_text(*entry, entry->auc, metric(0)));
+      row.push_back(entry == nullptr
+                        ? kDash
+                        : cell_text(*entry, entry->figures.front(), metrics(report).front()));
     }
     grid.rows.push_back(std::move(row));
   }
@@ -324,18 +334,20 @@ std::string experiment_latex(const ExperimentReport& report) {
 }
 
 std::string experiment_csv(const ExperimentReport& report) {
-  Grid grid = Grid::with_header(
-      {"backbone", "variant", "pool", "sweep", "point", "seed", "auc", "log_loss", "gauc"});
+  Grid::Row header = {"backbone", "variant", "pool", "sweep", "point", "seed"};
+  for (const std::string& name : measures_of(report.task).names)
+    header.push_back(name);
+  Grid grid = Grid::with_header(std::move(header));
   for (const auto* entries : {&report.matrix, &report.pools, &report.sweep_entries})
     for (const Entry& entry : *entries)
       for (size_t seed = 0; seed < entry.planned.size(); ++seed) {
-        if (std::isnan(entry.auc.per_seed[seed])) continue;
+        if (std::isnan(entry.figures.front().per_seed[seed])) continue;
         const Coordinates& at = entry.at;
-        grid.rows.push_back({at.backbone, at.variant, at.pool, at.sweep, at.point,
-                             std::to_string(entry.planned[seed]),
-                             csv_number(entry.auc.per_seed[seed]),
-                             csv_number(entry.log_loss.per_seed[seed]),
-                             csv_number(entry.group_auc.per_seed[seed])});
+        Grid::Row row = {at.backbone, at.variant, at.pool,
+                         at.sweep,    at.point,   std::to_string(entry.planned[seed])};
+        for (const MetricResult& figure : entry.figures)
+          row.push_back(csv_number(figure.per_seed[seed]));
+        grid.rows.push_back(std::move(row));
       }
   return grid_csv(grid);
 }
@@ -343,7 +355,7 @@ std::string experiment_csv(const ExperimentReport& report) {
 std::string experiment_html(const ExperimentReport& report) {
   Page page;
   page.open_section("table", "Result", reading_note(report));
-  page.body += grid_html(overview_grid(report), "AUC by backbone and variant");
+  page.body += grid_html(overview_grid(report), deciding(report) + " by backbone and variant");
   page.body += grid_html(detail_grid(report), "All metrics");
   page.close_section();
   std::vector<Chart> seeds;
@@ -363,7 +375,7 @@ std::string experiment_html(const ExperimentReport& report) {
   }
   for (const Sweep& sweep : report.sweeps) {
     page.open_section("sweep-" + sweep.name, sweep.title, "Key " + sweep.key + ".");
-    page.body += grid_html(sweep_grid(report, sweep), "AUC");
+    page.body += grid_html(sweep_grid(report, sweep), deciding(report));
     page.add_figures({sweep_chart(report, sweep)});
     page.close_section();
   }

@@ -19,15 +19,14 @@ namespace llmcf::pipeline::experiment {
 
 // All seeds of one place in the experiment.
 struct Entry {
-  Coordinates at = {};                // seed unused
-  std::vector<int64_t> planned = {};  // seeds
-  MetricResult auc = {}, log_loss = {},
-               group_auc = {};  // per planned seed, NaN where there is no result
-  double rows_per_second = 0;   // mean
+  Coordinates at = {};                     // seed unused
+  std::vector<int64_t> planned = {};       // seeds
+  std::vector<MetricResult> figures = {};  // by Measures::names, per planned seed; NaN = no result
 };
 
 struct ExperimentReport {
   std::string title = {};
+  Task task = Task::kClicks;
   std::string protocol = {};
   std::string baseline = {}, control = {};  // variants; control may be empty
   std::vector<std::string> backbones = {}, variants = {};
@@ -47,10 +46,10 @@ ExperimentReport summarise(const Experiment& experiment, const std::vector<Cell>
 // two.
 std::optional<train::Comparison> compare(const MetricResult& first, const MetricResult& second);
 
-// Variants in rows, backbones in columns, AUC; against the baseline: ▲ better, ▼ worse, both
-// significant at .05.
+// Variants in rows, backbones in columns, the first figure; against the baseline: ▲ better, ▼
+// worse, both significant at .05.
 Grid overview_grid(const ExperimentReport& report);
-// One line per backbone and variant: AUC, LogLoss, GAUC, RelaImpr, tests.
+// One line per backbone and variant: all figures, improvement, tests.
 Grid detail_grid(const ExperimentReport& report);
 // One line per pool, backbone and variant.
 Grid pool_grid(const ExperimentReport& report);

@@ -1,6 +1,7 @@
 #include "pipeline/experiment/results.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -37,41 +38,59 @@ double median_of(std::vector<double> values) {
 
 }  // namespace
 
+std::vector<double> figures_of(Task task, const Result& result) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  if (task == Task::kClicks)
+    return {result.auc.value_or(kNone), result.log_loss.value_or(kNone),
+            result.group_auc.value_or(kNone)};
+  std::vector<double> figures;
+  for (const std::string& name : measures_of(task).names)
+    figures.push_back(result.figures.all().empty() ? kNone : result.figures.at(name));
+  return figures;
+}
+
 std::string result_line(const Result& result) {
   const Coordinates& at = result.at;
-  return Json{{"key", result.key},
-              {"experiment", result.experiment},
-              {"backbone", at.backbone},
-              {"variant", at.variant},
-              {"pool", at.pool},
-              {"sweep", at.sweep},
-              {"point", at.point},
-              {"seed", at.seed},
-              {"auc", json_of(result.auc)},
-              {"log_loss", json_of(result.log_loss)},
-              {"gauc", json_of(result.group_auc)},
-              {"auc_low", json_of(result.auc_low)},
-              {"auc_high", json_of(result.auc_high)},
-              {"valid_auc", result.valid_auc},
-              {"valid_log_loss", result.valid_log_loss},
-              {"best_epoch", result.best_epoch},
-              {"epochs", result.epochs},
-              {"train_rows_per_second", result.train_rows_per_second},
-              {"seconds", result.seconds},
-              {"peak_mib", result.peak_mib},
-              {"threads", result.threads},
-              {"protocol", result.protocol},
-              {"config", result.config},
-              {"dataset", result.dataset},
-              {"version", result.version},
-              {"machine", result.machine},
-              {"finished", result.finished}}
-      .dump();
+  Json line = {{"key", result.key},       {"experiment", result.experiment},
+               {"backbone", at.backbone}, {"variant", at.variant},
+               {"pool", at.pool},         {"sweep", at.sweep},
+               {"point", at.point},       {"seed", at.seed}};
+  if (result.valid_log_loss) {
+    line.update({{"auc", json_of(result.auc)},
+                 {"log_loss", json_of(result.log_loss)},
+                 {"gauc", json_of(result.group_auc)},
+                 {"auc_low", json_of(result.auc_low)},
+                 {"auc_high", json_of(result.auc_high)},
+                 {"valid_auc", result.valid},
+                 {"valid_log_loss", *result.valid_log_loss}});
+  } else {
+    line["figures"] = Json::object();
+    for (const auto& [name, value] : result.figures.all())
+      line["figures"][name] = value;
+    line["valid_ndcg@10"] = result.valid;
+  }
+  line.update({{"best_epoch", result.best_epoch},
+               {"epochs", result.epochs},
+               {"train_rows_per_second", result.train_rows_per_second},
+               {"seconds", result.seconds},
+               {"peak_mib", result.peak_mib},
+               {"threads", result.threads},
+               {"protocol", result.protocol},
+               {"config", result.config},
+               {"dataset", result.dataset},
+               {"version", result.version},
+               {"machine", result.machine},
+               {"finished", result.finished}});
+  return line.dump();
 }
 
 Result parse_result(const std::string& text, const std::string& file, int64_t line) {
   try {
     const Json json = Json::parse(text);
+    train::Figures figures;
+    if (json.contains("figures"))
+      for (const auto& [name, value] : json.at("figures").items())
+        figures.add(name, value);
     return {.key = json.at("key"),
             .experiment = json.at("experiment"),
             .at = {.backbone = json.at("backbone"),
@@ -85,8 +104,9 @@ Result parse_result(const std::string& text, const std::string& file, int64_t li
             .group_auc = optional_number(json, "gauc"),
             .auc_low = optional_number(json, "auc_low"),
             .auc_high = optional_number(json, "auc_high"),
-            .valid_auc = json.at("valid_auc"),
-            .valid_log_loss = json.at("valid_log_loss"),
+            .figures = figures,
+            .valid = json.at(json.contains("figures") ? "valid_ndcg@10" : "valid_auc"),
+            .valid_log_loss = optional_number(json, "valid_log_loss"),
             .best_epoch = json.at("best_epoch"),
             .epochs = json.at("epochs"),
             .train_rows_per_second = json.at("train_rows_per_second"),
@@ -112,13 +132,16 @@ Result read_run(const std::filesystem::path& directory) {
   if (!run.finished) throw Error(fmt::format("{}: the run did not finish", directory.string()));
   const train::EpochResult& best = run.epochs.at(static_cast<size_t>(run.best_epoch) - 1);
   Result result;
-  result.auc = run.test.auc;
-  result.log_loss = run.test.log_loss;
-  result.group_auc = run.test.group_auc;
-  result.auc_low = run.test.auc_interval.low;
-  result.auc_high = run.test.auc_interval.high;
-  result.valid_auc = best.valid_auc;
-  result.valid_log_loss = best.valid_log_loss;
+  result.figures = run.test.figures;
+  result.valid = best.valid.all().front().second;
+  if (result.figures.all().empty()) {
+    result.auc = run.test.auc;
+    result.log_loss = run.test.log_loss;
+    result.group_auc = run.test.group_auc;
+    result.auc_low = run.test.auc_interval.low;
+    result.auc_high = run.test.auc_interval.high;
+    result.valid_log_loss = best.valid.at("log_loss");
+  }
   result.best_epoch = run.best_epoch;
   result.epochs = static_cast<int64_t>(run.epochs.size());
   result.train_rows_per_second = median_of(rates);

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "pipeline/experiment/plan.h"
+#include "pipeline/measures.h"
+#include "train/trainer.h"
 
 namespace llmcf::pipeline::experiment {
 
@@ -24,8 +26,9 @@ struct Result {
   Coordinates at;
   // Test split, best epoch's weights. Absent for trials of a search, which never see it.
   std::optional<double> auc = {}, log_loss = {}, group_auc = {}, auc_low = {}, auc_high = {};
-  double valid_auc = 0;
-  double valid_log_loss = 0;
+  train::Figures figures = {};  // next item: what clicks have above, by Measures::names and more
+  double valid = 0;             // what chose the epoch: AUC, or NDCG@10
+  std::optional<double> valid_log_loss = {};
   int64_t best_epoch = 0, epochs = 0;
   double train_rows_per_second = 0;  // median over epochs, with `processes` running
   double seconds = 0;                // of the process
@@ -64,6 +67,9 @@ class ResultStore {
   std::map<std::string, size_t> place_;  // by key
   int lock_ = -1;
 };
+
+// By Measures::names; NaN where there is none.
+std::vector<double> figures_of(Task task, const Result& result);
 
 std::string result_line(const Result& result);
 // `file` and `line` are for the error. Throws InputError.

@@ -246,18 +246,21 @@ class Runner {
     result.version = kVersion;
     result.machine = machine_name();
     result.finished = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr)));
-    const double auc = options_.hides_test ? result.valid_auc : result.auc.value_or(0);
+    const Task task = task_of(cell.config.variants);
+    const double figure = options_.hides_test ? result.valid : figures_of(task, result).front();
     if (options_.hides_test) {
       result.auc = result.log_loss = result.group_auc = result.auc_low = result.auc_high = {};
+      result.figures = {};
     }
     store_.add(result);
     fs::remove(directory_of(cell) / "last.safetensors");
     fs::remove(directory_of(cell) / "best.safetensors");
     ++report_.trained;
     const auto done = report_.trained + static_cast<int64_t>(report_.failed.size());
-    log::info("[{}/{}] {}: {}AUC {:.4f} ({}, {:.0f} MiB); about {} left", done, total_,
-              cell.at.label(), options_.hides_test ? "validation " : "", auc,
-              duration_text(outcome.seconds), outcome.peak_mib,
+    log::info("[{}/{}] {}: {}{} {:.4f} ({}, {:.0f} MiB); about {} left", done, total_,
+              cell.at.label(), options_.hides_test ? "validation " : "",
+              measures_of(task).metrics.front().name, figure, duration_text(outcome.seconds),
+              outcome.peak_mib,
               duration_text(seconds_since(start_) / static_cast<double>(done) *
                             static_cast<double>(total_ - done)));
   }

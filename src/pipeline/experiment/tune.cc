@@ -162,10 +162,10 @@ std::optional<Best> best_of(const std::vector<Cell>& cells, const ResultStore& s
     const Result* result = store.find(cell.key);
     if (result == nullptr) return std::nullopt;
     const int64_t trial = parse_int(cell.at.point).value_or(0);
-    if (trial == 0) best.first = result->valid_auc;
-    if (best.trials++ == 0 || result->valid_auc > best.auc) {
+    if (trial == 0) best.first = result->valid;
+    if (best.trials++ == 0 || result->valid > best.auc) {
       best.trial = trial;
-      best.auc = result->valid_auc;
+      best.auc = result->valid;
     }
   }
   return best.trials == 0 ? std::nullopt : std::optional(best);

@@ -63,7 +63,7 @@ struct VariantResult {
 struct CurvePoint {
   int64_t epoch = 0;  // from 1
   double train_loss = 0;
-  double valid_auc = 0;
+  double valid = 0;  // the figure that chooses the epoch: ReportData::metrics.front()
 };
 
 struct Curve {
@@ -75,10 +75,10 @@ struct Curve {
 
 struct SliceSeries {
   std::string variant;
-  std::vector<double> values;  // AUC per bucket, mean over seeds; NaN where one label is missing
+  std::vector<double> values;  // per bucket, mean over seeds; NaN where it is undefined
 };
 
-// AUC by a property of the row, e.g. the length of its history.
+// A measure by a property of the row, e.g. the length of its history.
 struct Slice {
   std::string title;                 // "History length"
   std::string meaning;               // "items in the history when the row was scored"
@@ -120,7 +120,7 @@ struct TestRow {
   std::vector<std::string> history;  // titles, oldest first
   std::string target;
   int64_t label = 0;
-  std::vector<double> scores;  // probability of a click, mean over seeds, by variant
+  std::vector<double> scores;  // ReportData::score by variant
   std::vector<RetrievedExample> examples;
 };
 
@@ -144,7 +144,9 @@ struct ReportData {
   std::string configuration;  // YAML as text
 
   std::vector<MetricInfo> metrics;
-  std::vector<VariantResult> variants;  // the first one is the baseline
+  std::string sliced = "AUC";  // what `slices` and the curves' validation hold
+  std::string score = "Probability of a click, mean over seeds";  // what TestRow::scores are
+  std::vector<VariantResult> variants;                            // the first one is the baseline
   std::vector<Curve> curves;
   std::vector<Slice> slices;
   std::vector<SplitSimilarity> similarity;

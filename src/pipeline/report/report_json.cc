@@ -58,7 +58,7 @@ template <typename Field>
 void visit(Field& field, CurvePoint& v) {
   field("epoch", v.epoch);
   field("train_loss", v.train_loss);
-  field("valid_auc", v.valid_auc);
+  field("valid", v.valid);
 }
 
 template <typename Field>
@@ -144,6 +144,8 @@ void visit(Field& field, ReportData& v) {
   field("dataset", v.dataset);
   field("configuration", v.configuration);
   field("metrics", v.metrics);
+  field("sliced", v.sliced);
+  field("score", v.score);
   field("variants", v.variants);
   field("curves", v.curves);
   field("slices", v.slices);

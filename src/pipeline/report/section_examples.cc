@@ -101,9 +101,9 @@ std::string row_html(const ReportData& data, const TestRow& row, size_t number) 
       "<article class=\"row\">\n<h3><span class=\"quiet\">{}.</span> {}</h3>\n<p class=\"line\">{} "
       "<span "
       "class=\"quiet\">user {}</span></p>\n<div class=\"split\"><div><h4>History, oldest "
-      "first</h4>{}</div><div><h4>Probability of a click, mean over seeds</h4>{}</div></div>\n",
+      "first</h4>{}</div><div><h4>{}</h4>{}</div></div>\n",
       number, escape_html(row.target), label_badge(row.label), escape_html(row.user),
-      history_html(row.history), score_list(data, row));
+      history_html(row.history), escape_html(data.score), score_list(data, row));
   if (row.examples.empty()) {
     html += "<p class=\"quiet\">No example could be retrieved.</p>\n";
   } else {

@@ -227,10 +227,10 @@ std::pair<size_t, size_t> filled_buckets(const Slice& slice) {
 Chart slice_chart(const ReportData& data, const Slice& slice, size_t index) {
   Chart chart;
   chart.id = fmt::format("chart-slice-{}", index);
-  chart.title = "AUC by " + lower_first(slice.title);
+  chart.title = data.sliced + " by " + lower_first(slice.title);
   chart.summary = "One line per variant over " + slice.meaning + ".";
   chart.x_title = slice.meaning;
-  chart.y_title = "AUC";
+  chart.y_title = data.sliced;
   chart.x_note_title = "rows";
   const auto [begin, end] = filled_buckets(slice);
   for (size_t bucket = begin; bucket < end; ++bucket) {
@@ -270,16 +270,17 @@ void add_curves_section(Page& page, const ReportData& data) {
       "One line per variant and seed; a ring marks the epoch whose weights were kept.");
   page.add_figures(
       {curve_chart(data, "chart-loss", "Training loss", &CurvePoint::train_loss),
-       curve_chart(data, "chart-valid", "AUC on the validation split", &CurvePoint::valid_auc)});
+       curve_chart(data, "chart-valid", data.metrics.front().name + " on the validation split",
+                   &CurvePoint::valid)});
   page.close_section();
 }
 
 void add_slices_section(Page& page, const ReportData& data) {
   if (data.slices.empty()) return;
-  page.open_section(
-      "slices", "Where it helps",
-      "AUC on parts of the test split, mean over seeds. Below each part, its number of "
-      "rows: parts with few rows are noisy.");
+  page.open_section("slices", "Where it helps",
+                    data.sliced +
+                        " on parts of the test split, mean over seeds. Below each part, "
+                        "its number of rows: parts with few rows are noisy.");
   std::vector<Chart> figures;
   for (size_t index = 0; index < data.slices.size(); ++index)
     figures.push_back(slice_chart(data, data.slices[index], index));
