@@ -25,7 +25,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kBlockFloats = int64_t{1} << 22;  // of scores at a time: 16 MiB
+constexpr int64_t kBlockFloats = int64_t{1} << 20;  // of scores at a time
 
 // The arrays of a batch that losses read. Lives until the forward pass is over.
 struct Task {
