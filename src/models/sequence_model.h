@@ -25,7 +25,7 @@ struct SequenceFeatures {
   const SequenceBatch& batch;  // alive until the backward pass
   torch::Tensor items;         // [N, D] embedded tokens; zeros for an empty history's
   torch::Tensor nodes;         // [M, D] embedded nodes; only for backbones that read graphs
-  torch::Tensor users;         // [R, D]; undefined unless asked for or there is a context
+  torch::Tensor users;         // [R, D]; undefined unless asked for or a context reads it
   torch::Tensor reads;         // int32 [R]
 };
 

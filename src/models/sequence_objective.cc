@@ -104,7 +104,7 @@ double pairwise_block(const Task& task, torch::Tensor& scores, torch::Tensor& ow
 double gbce_block(const Task& task, torch::Tensor& scores, torch::Tensor& own, int64_t first,
                   double items) {
   const int64_t rows = scores.size(0), C = scores.size(1);
-  const double a = static_cast<double>(C) / std::max(items - 1, 1.0);
+  const double a = std::min(1.0, static_cast<double>(C) / std::max(items - 1, 1.0));
   const double calibration = task.options.calibration;
   const double beta = a * (calibration * (1 - 1 / a) + 1 / a);
   const double share = 1.0 / static_cast<double>(C + 1);

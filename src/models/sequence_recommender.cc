@@ -62,7 +62,7 @@ SequenceRecommender::SequenceRecommender(const SequenceData& data, const ModelOp
       init_kind(options, options.paper ? entry.needs.paper_init : nn::InitKind::kXavier);
   const FeatureSpec spec = spec_of(data);
   std::vector<TableSpec> tables = spec.tables;
-  if (!entry.needs.users && options.context == ContextKind::kNone) tables.resize(kUserTable);
+  if (!entry.needs.users && !uses_text(options.context)) tables.resize(kUserTable);
   make_tables(tables,
               {.dim = options.embed_dim, .init = kind, .zero_padding = !options.decays_padding},
               seed);
@@ -111,10 +111,13 @@ SequenceRecommenderOutput SequenceRecommender::forward(const SequenceBatch& batc
                                    .reconstruction = {},
                                    .items = items};
   if (context_ == nullptr) return output;
-  const torch::Tensor summary = states.summary.defined() ? states.summary : states.state;
-  const torch::Tensor item = at::index_select(items, 0, view_of(batch.sample_item));
-  const ContextOutput made =
-      context_->forward({batch.common, at::stack({users, summary, item}, 1)});
+  torch::Tensor samples;
+  if (context_->reads_samples()) {
+    const torch::Tensor summary = states.summary.defined() ? states.summary : states.state;
+    const torch::Tensor item = at::index_select(items, 0, view_of(batch.sample_item));
+    samples = at::stack({users, summary, item}, 1);  // [R, 3, D]
+  }
+  const ContextOutput made = context_->forward({batch.common, samples});
   output.context = made.context;
   output.reconstruction = made.reconstruction;
   output.state = fused(output.state, made.context);

@@ -90,8 +90,7 @@ std::vector<double> figures_of(const Measures& measures, const train::TestResult
 
 double improvement(Task task, double value, double baseline) {
   if (std::isnan(value) || std::isnan(baseline)) return kNone;
-  if (task == Task::kClicks)
-    return train::relative_improvement(value, baseline).value_or(kNone);
+  if (task == Task::kClicks) return train::relative_improvement(value, baseline).value_or(kNone);
   return baseline > 0 ? value / baseline - 1 : kNone;
 }
 

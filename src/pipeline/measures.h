@@ -1,8 +1,8 @@
 // What runs of a task are judged by. A task is what backbones are for: clicks on given rows, or the
 // next item among all.
 //
-// Invariant: `metrics` is `names` in people's words plus one last column, the improvement of the first
-// figure over the baseline's.
+// Invariant: `metrics` is `names` in people's words plus one last column, the improvement of the
+// first figure over the baseline's.
 #pragma once
 
 #include <string>

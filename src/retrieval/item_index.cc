@@ -64,10 +64,10 @@ ItemIndex::ItemIndex(std::span<const float> vectors, int64_t width)
   parallel_for(panels, 64, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kernels::kPanelColumns;
     const int64_t last = std::min(items_, end * kernels::kPanelColumns);
-    pack_columns(rows_.data(),
-                 std::span(order).subspan(static_cast<size_t>(first),
-                                          static_cast<size_t>(last - first)),
-                 width_, columns_.data() + first * width_);
+    pack_columns(
+        rows_.data(),
+        std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(last - first)),
+        width_, columns_.data() + first * width_);
   });
 }
 
@@ -107,7 +107,8 @@ void ItemIndex::scan(std::span<const float> queries, int64_t first, int64_t coun
                        .stride = kBlockItems});
     const int64_t real = std::min(columns, items_ - item);
     for (int64_t row = 0; real < columns && row < count; ++row)  // padded columns score nothing
-      std::fill(scores.data() + row * kBlockItems + real, scores.data() + row * kBlockItems + columns,
+      std::fill(scores.data() + row * kBlockItems + real,
+                scores.data() + row * kBlockItems + columns,
                 -std::numeric_limits<float>::infinity());
     body(static_cast<int32_t>(item + 1), columns / kernels::kPanelColumns, scores.data());
   }

@@ -42,8 +42,8 @@ class ItemIndex {
   int64_t items() const { return items_; }
   int64_t width() const { return width_; }
 
-  // queries [Q, width]; targets [Q], each in [1, items]. Throws Error if sizes do not fit or a score
-  // is not a number.
+  // queries [Q, width]; targets [Q], each in [1, items]. Throws Error if sizes do not fit or a
+  // score is not a number.
   TargetRanks ranks(std::span<const float> queries, std::span<const int32_t> targets,
                     const SeenItems& seen) const;
 

@@ -1,5 +1,5 @@
-// Builds the elements of a sequence ahead of their reader: a ring between one builder thread and one
-// reader. No libtorch.
+// Builds the elements of a sequence ahead of their reader: a ring between one builder thread and
+// one reader. No libtorch.
 //
 // Invariants:
 //  1. Elements arrive in order, whatever the timing; their content does not depend on the thread.

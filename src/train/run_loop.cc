@@ -145,8 +145,7 @@ void RunLoop::count_step(const models::StepLosses& losses, int64_t rows, EpochRe
   epoch.train.reconstruction += weight * losses.reconstruction;
   epoch.train.distillation += weight * losses.distillation;
   if (epoch.steps % kStepsPerScalar == 0) log_->scalar("train/loss", epoch.steps, losses.total);
-  if (epoch.steps % kStepsPerNote == 0)
-    progress_->note(fmt::format("loss {:.4f}", losses.total));
+  if (epoch.steps % kStepsPerNote == 0) progress_->note(fmt::format("loss {:.4f}", losses.total));
   progress_->advance(rows);
 }
 

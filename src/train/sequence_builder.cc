@@ -157,8 +157,8 @@ void SequenceBuilder::Impl::add_targets(data::Split split, const NegativeDraw& d
   // Floyd's sampling without replacement: the last of [1, j] where a draw was there before.
   for (int64_t j = catalogue - wanted + 1; j <= catalogue; ++j) {
     const auto drawn = static_cast<int32_t>(random.below(static_cast<uint64_t>(j)) + 1);
-    const bool known = std::find(batch.negative.begin(), batch.negative.end(), drawn) !=
-                       batch.negative.end();
+    const bool known =
+        std::find(batch.negative.begin(), batch.negative.end(), drawn) != batch.negative.end();
     batch.negative.push_back(known ? static_cast<int32_t>(j) : drawn);
   }
 }
@@ -234,8 +234,7 @@ void SequenceBuilder::build(data::Split split, const SequenceUnits& from,
   batch.negative.clear();
   batch.log_share.clear();
   if (draw != nullptr) impl_->add_targets(split, *draw, batch);
-  const bool whole =
-      draw != nullptr && impl_->model.sequence.loss == NextItemLoss::kSoftmax;
+  const bool whole = draw != nullptr && impl_->model.sequence.loss == NextItemLoss::kSoftmax;
   impl_->to_slab_rows(batch, whole);
 }
 

@@ -50,9 +50,10 @@ SequenceStore::SequenceStore(FeatureInputs inputs, const FeatureOptions& options
     const size_t slots = inputs_.slots[static_cast<size_t>(split)].ids.size();
     const size_t expected = positives.size() * static_cast<size_t>(inputs_.k);
     if (slots != expected)
-      throw Error(fmt::format("sequence store: {} slots for {} positive rows of split '{}' and k = "
-                              "{}; were examples retrieved for a click model?",
-                              slots, positives.size(), data::split_name(split), inputs_.k));
+      throw Error(
+          fmt::format("sequence store: {} slots for {} positive rows of split '{}' and k = "
+                      "{}; were examples retrieved for a click model?",
+                      slots, positives.size(), data::split_name(split), inputs_.k));
   }
 }
 
@@ -73,7 +74,8 @@ SequenceUnits SequenceStore::row_units(data::Split split) const {
 }
 
 // Rows of a user by descending position; a window ends where the first row that is not yet served
-// reads, and serves all rows that read in it. A row that reads before any item has a unit of its own.
+// reads, and serves all rows that read in it. A row that reads before any item has a unit of its
+// own.
 SequenceUnits SequenceStore::window_units(data::Split split) const {
   SequenceUnits result;
   result.rows.resize(static_cast<size_t>(count(split)));

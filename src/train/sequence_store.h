@@ -1,6 +1,6 @@
-// What a sequence model may read of a data set, and how its rows become sequences. A row is a positive
-// row of the split (data/rows.h); sampled negatives have no place here, losses draw their own. No
-// libtorch.
+// What a sequence model may read of a data set, and how its rows become sequences. A row is a
+// positive row of the split (data/rows.h); sampled negatives have no place here, losses draw their
+// own. No libtorch.
 //
 // Invariants:
 //  1. Rows of a split are numbered [0, count): its positive rows in their own order. Slots of

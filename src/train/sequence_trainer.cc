@@ -73,9 +73,10 @@ std::vector<float> states_of(models::TrainableSequence& model, const SequenceTas
     const std::vector<float> some = model.states(*batch);
     for (const float value : some)
       if (!std::isfinite(value))
-        throw Error(fmt::format("{}: a state of split '{}' is {}; the weights have diverged. Lower "
-                                "train.learning_rate.",
-                                task.name, data::split_name(split), value));
+        throw Error(
+            fmt::format("{}: a state of split '{}' is {}; the weights have diverged. Lower "
+                        "train.learning_rate.",
+                        task.name, data::split_name(split), value));
     states.insert(states.end(), some.begin(), some.end());
   }
   return states;
@@ -93,8 +94,8 @@ class SequenceLoop final : public RunLoop {
                                                   : store_.row_units(data::Split::kTrain)) {
     for (const data::Split split : data::kAllSplits)
       if (store_.count(split) == 0)
-        throw Error(fmt::format("{}: split '{}' has no positive row", task.name,
-                                data::split_name(split)));
+        throw Error(
+            fmt::format("{}: split '{}' has no positive row", task.name, data::split_name(split)));
   }
 
  private:
@@ -116,11 +117,11 @@ class SequenceLoop final : public RunLoop {
     while (const SequenceBatch* batch = loader.next()) {
       const models::StepLosses losses = model_.train_step(*batch);
       if (!losses.finite())
-        throw Error(fmt::format("{}: the loss is not finite (next item {}, reconstruction {}) in "
-                                "epoch {}, step {}. Lower train.learning_rate, or look for bad "
-                                "values in the texts.",
-                                task_.name, losses.click, losses.reconstruction, epoch.epoch,
-                                epoch.steps + 1));
+        throw Error(fmt::format(
+            "{}: the loss is not finite (next item {}, reconstruction {}) in "
+            "epoch {}, step {}. Lower train.learning_rate, or look for bad "
+            "values in the texts.",
+            task_.name, losses.click, losses.reconstruction, epoch.epoch, epoch.steps + 1));
       count_step(losses, batch->common.queries, epoch);
     }
     return rows;

@@ -52,7 +52,7 @@ TEST_P(ItemIndexSizes, RanksAndListsAreThoseOfASort) {
     targets.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(I))) + 1);
     for (uint64_t i = random.below(6); i > 0; --i)
       list.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(I))) + 1);
-    if (!list.empty()) list.push_back(list.front());          // twice
+    if (!list.empty()) list.push_back(list.front());           // twice
     if (random.below(2) == 0) list.push_back(targets.back());  // the target was seen before
   }
   const SeenItems of = [&](int64_t query) {
