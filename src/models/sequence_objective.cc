@@ -107,17 +107,16 @@ double gbce_block(const Task& task, torch::Tensor& scores, torch::Tensor& own, i
   const double a = std::min(1.0, static_cast<double>(C) / std::max(items - 1, 1.0));
   const double calibration = task.options.calibration;
   const double beta = a * (calibration * (1 - 1 / a) + 1 / a);
-  const double share = 1.0 / static_cast<double>(C + 1);
   auto *s = scores.data_ptr<float>(), *t = own.data_ptr<float>();
   double loss = 0;
   for (int64_t r = 0; r < rows; ++r) {
-    loss += share * beta * softplus(-t[r]);
-    t[r] = static_cast<float>(-share * beta * sigmoid(-t[r]));
+    loss += beta * softplus(-t[r]);
+    t[r] = static_cast<float>(-beta * sigmoid(-t[r]));
     for (int64_t c = 0; c < C; ++c) {
       float& score = s[r * C + c];
       const bool own_item = task.candidate(c) == task.target(first + r);
-      loss += own_item ? 0 : share * softplus(score);
-      score = own_item ? 0 : static_cast<float>(share * sigmoid(score));
+      loss += own_item ? 0 : softplus(score);
+      score = own_item ? 0 : static_cast<float>(sigmoid(score));
     }
   }
   return loss;

@@ -11,9 +11,9 @@
 //              item among training rows); Yi et al., "Sampling-Bias-Corrected Neural Modeling",
 //              RecSys 2019
 //   bpr        mean of softplus(s- - s+) over the shared negatives; Rendle et al., UAI 2009
-//   gbce       beta softplus(-s+) + sum of softplus(s-), over n + 1; beta = a (t (1 - 1 / a) + 1 /
-//   a),
-//              a = n / (items - 1), t the calibration; Petrov and Macdonald, "gSASRec", RecSys 2023
+//   gbce       beta softplus(-s+) + sum of softplus(s-), beta = a (t (1 - 1 / a) + 1 / a),
+//              a = n / (items - 1), t the calibration; Petrov and Macdonald, "gSASRec", RecSys
+//              2023 (not divided by n + 1: weight decay would outweigh it)
 //
 // Invariant: scores exist for a block of queries at a time, never for all; gradients are made with
 // them, in the forward pass.

@@ -57,11 +57,9 @@ TEST_P(Composition, SequencesDoNotSeeEachOther) {
   for (const size_t q : {0, 2, 5}) {
     SequenceBatch alone = world_.batch({histories[q]}, 0);
     alone.sample_user[0] = together.sample_user[q];
-    EXPECT_LT((made.forward(alone).state[0] - states[static_cast<int64_t>(q)])
-                  .abs()
-                  .max()
-                  .item<float>(),
-              1e-5F)
+    EXPECT_LT(
+        (made.forward(alone).state[0] - states[static_cast<int64_t>(q)]).abs().max().item<float>(),
+        1e-5F)
         << q;
   }
 }
@@ -83,8 +81,8 @@ TEST_P(Composition, GradientReachesEveryParameterAndTable) {
 }
 
 TEST_P(Composition, LearnsKeepsPaddingZeroAndSavesWhatItIs) {
-  TrainableSequence model(ToySequences::data(), options(), {.learning_rate = 0.01},
-                          world_.frozen(), 1);
+  TrainableSequence model(ToySequences::data(), options(), {.learning_rate = 0.01}, world_.frozen(),
+                          1);
   const SequenceBatch batch = world_.batch(ToySequences::histories(), slots());
   const double before = model.train_step(batch).click;
   double after = before;
@@ -114,14 +112,12 @@ std::vector<std::string> backbones() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Composition,
-                         ::testing::Combine(::testing::ValuesIn(backbones()),
-                                            ::testing::Values("none", "text", "concat", "ict",
-                                                              "ict_wocot", "mean", "published",
-                                                              "concat_fusion")),
-                         [](const auto& entry) {
-                           return std::get<0>(entry.param) + "_" + std::get<1>(entry.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, Composition,
+    ::testing::Combine(::testing::ValuesIn(backbones()),
+                       ::testing::Values("none", "text", "concat", "ict", "ict_wocot", "mean",
+                                         "published", "concat_fusion")),
+    [](const auto& entry) { return std::get<0>(entry.param) + "_" + std::get<1>(entry.param); });
 
 class Backbone : public ::testing::TestWithParam<std::string> {};
 
@@ -173,8 +169,8 @@ TEST(SequenceOptions, KnowWhatABackboneCan) {
 
 TEST(SequenceRecommender, NamesAWidthThatDoesNotFit) {
   const ToySequences world;
-  const ModelOptions options = ToySequences::options(
-      "sasrec", "text", ", text_map: [4], token_map: [4]");
+  const ModelOptions options =
+      ToySequences::options("sasrec", "text", ", text_map: [4], token_map: [4]");
   EXPECT_THROW(SequenceRecommender(ToySequences::data(), options, world.frozen(), 1), Error);
 }
 

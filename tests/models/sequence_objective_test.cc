@@ -56,7 +56,8 @@ class Losses : public ::testing::TestWithParam<Case> {
     const torch::Tensor targets = rows_of(batch_.target);
     const torch::Tensor own = (states * at::index_select(items, 0, targets)).sum(1);
     if (GetParam().loss == NextItemLoss::kSoftmax)
-      return (at::logsumexp(at::mm(states, items.narrow(0, 1, ToySequences::kItems).t()), {1}) - own)
+      return (at::logsumexp(at::mm(states, items.narrow(0, 1, ToySequences::kItems).t()), {1}) -
+              own)
           .mean();
     const bool in_batch = GetParam().loss == NextItemLoss::kInBatch;
     const torch::Tensor others = in_batch ? targets : rows_of(batch_.negative);
@@ -86,7 +87,7 @@ class Losses : public ::testing::TestWithParam<Case> {
         const double a = n / (ToySequences::kItems - 1);
         const double beta = a * (options_.calibration * (1 - 1 / a) + 1 / a);
         const torch::Tensor negative = at::softplus(scores).masked_fill(same, 0).sum(1);
-        return ((beta * at::softplus(-own) + negative) / (n + 1)).mean();
+        return (beta * at::softplus(-own) + negative).mean();
       }
       default:
         throw Error("not a loss");

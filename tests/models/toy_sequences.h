@@ -1,5 +1,5 @@
-// Sequence batches made by hand for tests: histories in, arrays out. The whole tables are the slabs,
-// so that ids are slab rows.
+// Sequence batches made by hand for tests: histories in, arrays out. The whole tables are the
+// slabs, so that ids are slab rows.
 #pragma once
 
 #include <numeric>
@@ -17,7 +17,8 @@ namespace llmcf::models::testing {
 
 class ToySequences {
  public:
-  static constexpr int64_t kItems = 30, kUsers = 6, kDim = 8, kText = 5, kExamples = 4, kLength = 20;
+  static constexpr int64_t kItems = 30, kUsers = 6, kDim = 8, kText = 5, kExamples = 4,
+                           kLength = 20;
 
   ToySequences() {
     Random random(5, "toy");
@@ -39,8 +40,8 @@ class ToySequences {
   static ModelOptions options(const std::string& backbone, const std::string& context = "none",
                               const std::string& more = "") {
     return ModelOptions::from(
-        Config::parse("{backbone: " + backbone + ", embed_dim: 8, dropout: 0.1, context: " + context +
-                      more + "}"),
+        Config::parse("{backbone: " + backbone +
+                      ", embed_dim: 8, dropout: 0.1, context: " + context + more + "}"),
         "strict");
   }
 
@@ -82,7 +83,8 @@ class ToySequences {
   static std::vector<std::vector<int32_t>> histories() {
     std::vector<int32_t> longest(kLength);
     std::iota(longest.begin(), longest.end(), 2);
-    return {{}, {3}, {1, 2, 3}, {9, 9, 9, 9}, longest, {5, 6, 5, 6, 7}, std::vector<int32_t>(20, 12)};
+    return {
+        {}, {3}, {1, 2, 3}, {9, 9, 9, 9}, longest, {5, 6, 5, 6, 7}, std::vector<int32_t>(20, 12)};
   }
 
  private:
