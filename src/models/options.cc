@@ -88,13 +88,6 @@ bool read_gate(const Config& config, ContextKind context) {
   return asked && context != ContextKind::kNone;
 }
 
-std::vector<std::string> all_backbone_names() {
-  std::vector<std::string> names = backbone_names();
-  for (const std::string& name : sequence_backbone_names())
-    names.push_back(name);
-  return names;
-}
-
 // Other backbones' sections may be there for other variants of the run.
 void check_backbone_sections(const Config& config, const ModelOptions& options) {
   for (const CtrEntry& entry : ctr_models())
@@ -151,6 +144,13 @@ void read_sequence(const Config& config, ModelOptions& options) {
 }
 
 }  // namespace
+
+std::vector<std::string> all_backbone_names() {
+  std::vector<std::string> names = backbone_names();
+  for (const std::string& name : sequence_backbone_names())
+    names.push_back(name);
+  return names;
+}
 
 std::string_view context_name(ContextKind kind) {
   for (const ContextName& context : kContexts)

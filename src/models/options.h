@@ -144,6 +144,7 @@ bool uses_retrieval(const ModelOptions& options);
 // The click backbones there are, sorted; the sequence backbones.
 std::vector<std::string> backbone_names();
 std::vector<std::string> sequence_backbone_names();
+std::vector<std::string> all_backbone_names();
 bool is_sequence_backbone(std::string_view name);
 // Whether the sequence backbone reads SequenceBatch::graphs.
 bool reads_session_graphs(const ModelOptions& options);

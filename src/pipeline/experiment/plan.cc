@@ -163,7 +163,16 @@ Experiment Experiment::load(const std::filesystem::path& file,
   experiment.seeds = config.get<std::vector<int64_t>>("seeds", {2023, 2024, 2025});
   if (experiment.seeds.empty()) config.fail("seeds", "at least one seed is needed");
   refuse_repeated(config, "seeds", experiment.seeds);
-  experiment.backbones = read_names(config, "backbones", "backbone", models::backbone_names());
+  experiment.backbones = config.has("backbones") ? read_names(config, "backbones", "backbone",
+                                                              models::all_backbone_names())
+                                                 : models::backbone_names();
+  for (const std::string& name : experiment.backbones)
+    if (models::is_sequence_backbone(name) !=
+        models::is_sequence_backbone(experiment.backbones.front()))
+      config.fail("backbones",
+                  fmt::format("'{}' and '{}' are judged differently (clicks, the next item); put "
+                              "them into experiments of their own",
+                              experiment.backbones.front(), name));
   experiment.variants = read_variants(config);
   experiment.baseline =
       config.get_choice("baseline", experiment.variants.front().name, experiment.variant_names());
@@ -198,7 +207,7 @@ Config load_presets(const Experiment& experiment) {
   if (experiment.presets.empty() || !std::filesystem::exists(experiment.presets))
     return Config::parse("{}");
   Config presets = Config::load(experiment.presets);
-  const auto known = models::backbone_names();
+  const auto known = models::all_backbone_names();
   for (const std::string& name : presets.keys())
     if (std::find(known.begin(), known.end(), name) == known.end())
       presets.fail(name, unknown_name("backbone", name, known));

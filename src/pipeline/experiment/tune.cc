@@ -201,9 +201,11 @@ std::string presets_text(const Experiment& experiment, const TuneOptions& option
   const std::vector<Cell> cells = plan_trials(experiment, options);
   std::string text = fmt::format(
       "# Written by `llmcf tune` from {}: the best of {} trials per backbone\n"
-      "# and variant by validation AUC, on {:.0f} % of the users (seed {}).\n",
-      experiment.file.filename().string(), options.trials, 100 * options.user_share, options.seed);
-  for (const std::string& backbone : models::backbone_names()) {
+      "# and variant by validation {}, on {:.0f} % of the users (seed {}).\n",
+      experiment.file.filename().string(), options.trials,
+      models::is_sequence_backbone(experiment.backbones.front()) ? "NDCG@10" : "AUC",
+      100 * options.user_share, options.seed);
+  for (const std::string& backbone : models::all_backbone_names()) {
     const std::string section = tuned_section(options, cells, store, backbone);
     if (!section.empty())
       text += section;
