@@ -35,6 +35,15 @@ struct Columns {
     time.push_back(t);
     event.push_back(e);
   }
+
+  void add_to(SafetensorsWriter& writer, const std::string& name) const {
+    writer.add(name + ".user", user);
+    writer.add(name + ".item", item);
+    writer.add(name + ".position", position);
+    writer.add(name + ".label", label);
+    writer.add(name + ".time", time);
+    writer.add(name + ".event", event);
+  }
 };
 
 // Where an item stands among those that may be drawn, from 1: by its id, or by its first event, so
@@ -326,14 +335,7 @@ class Splitter {
     writer.set_metadata("version", kVersion);
     writer.set_metadata("method", options_.cuts ? "cuts" : options_.method);
     for (size_t split = 0; split < columns_.size(); ++split) {
-      const Columns& columns = columns_[split];
-      const std::string name(kSplits[split]);
-      writer.add(name + ".user", columns.user);
-      writer.add(name + ".item", columns.item);
-      writer.add(name + ".position", columns.position);
-      writer.add(name + ".label", columns.label);
-      writer.add(name + ".time", columns.time);
-      writer.add(name + ".event", columns.event);
+      columns_[split].add_to(writer, std::string(kSplits[split]));
     }
     writer.add("history_offsets", history_offsets_);
     writer.add("history_items", history_items_);
@@ -431,6 +433,33 @@ RowSet::RowSet(const std::filesystem::path& path)
         damaged(*reader_, "a position is out of range");
     }
   }
+}
+
+void write_query_rows(const Dataset& dataset, const std::filesystem::path& base,
+                      std::span<const QueryRow> queries, const std::filesystem::path& path) {
+  const SafetensorsReader reader(base);
+  SafetensorsWriter writer;
+  for (const char* key : {"format", "version", "method"})
+    writer.set_metadata(key, reader.metadata(key));
+  std::array<Columns, 3> splits;
+  for (const QueryRow& query : queries) {
+    // Of the user's last event, where there is one: what context features read.
+    const auto at = static_cast<size_t>(query.user);
+    const int64_t last = dataset.user_offsets()[at + 1] - 1;
+    splits[static_cast<size_t>(Split::kTest)].push(query.user, query.item, query.position, 1.0F,
+                                                   query.time, std::max<int64_t>(last, 0));
+  }
+  for (size_t split = 0; split < splits.size(); ++split)
+    splits[split].add_to(writer, std::string(kSplits[split]));
+  const auto copy = [&]<typename T>(T, const std::string& name) {
+    const std::span<const T> values = reader.get<T>(name);
+    writer.add<T>(name, {static_cast<int64_t>(values.size())}, values);
+  };
+  copy(int64_t{}, "history_offsets");
+  copy(int32_t{}, "history_items");
+  copy(uint8_t{}, "user_in_train");
+  copy(int32_t{}, "item_train_count");
+  writer.write(path);
 }
 
 std::vector<int64_t> row_times(const Dataset& dataset, const SplitOptions& options) {

@@ -83,6 +83,11 @@ class RowSet {
     return history_items_.subspan(static_cast<size_t>(history_offsets_[static_cast<size_t>(user)]),
                                   static_cast<size_t>(position));
   }
+  // Items of the user's whole history.
+  int32_t history_length(int32_t user) const {
+    const auto at = static_cast<size_t>(user);
+    return static_cast<int32_t>(history_offsets_[at + 1] - history_offsets_[at]);
+  }
   // Whether the user has a training row; the others are out of vocabulary for a model.
   bool user_in_train(int32_t user) const { return user_in_train_[static_cast<size_t>(user)] != 0; }
   // How often each item is a positive of the training split, by item id [num_items + 1]:
@@ -97,6 +102,19 @@ class RowSet {
   std::span<const uint8_t> user_in_train_;
   std::span<const int32_t> item_train_count_;
 };
+
+// A question that no split holds: would the user, after the first `position` items, take `item`?
+struct QueryRow {
+  int32_t user = 0;
+  int32_t item = 0;
+  int32_t position = 0;
+  int64_t time = 0;
+};
+
+// Writes a file of rows whose test split is `queries`, each labelled 1, with the histories and the
+// training counts of the rows in `base`; its other splits are empty.
+void write_query_rows(const Dataset& dataset, const std::filesystem::path& base,
+                      std::span<const QueryRow> queries, const std::filesystem::path& path);
 
 // Times of all rows of the drawn users that are no sampled negatives, ascending, whatever split
 // they are in.

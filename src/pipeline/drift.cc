@@ -32,6 +32,8 @@ class DriftStudy : private Journey {
  public:
   DriftStudy(const RunConfig& config, const std::set<std::string>& force)
       : Journey(config, force), options_(DriftOptions::from(config.drift)) {
+    if (task_ == Task::kNextItem)
+      throw Error("drift measures click models; this run's backbone predicts the next item");
     if (split_options_.method != "time") {
       config.split.fail("method", "llmcf drift cuts rows by time; write 'method: time'");
     }

@@ -46,7 +46,8 @@ Retrieved::Retrieved(const Workspace& workspace, data::Split part)
   if (!fits) {
     throw Error(
         fmt::format("{}: what was retrieved does not belong to the present rows and examples; "
-                    "`llmcf retrieve CONFIG` does it again",
+                    "`llmcf retrieve CONFIG` does it again (for a click model: a sequence model "
+                    "has examples for its positive rows only, which this command does not read)",
                     workspace.root().string()));
   }
 }
