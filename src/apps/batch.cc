@@ -47,9 +47,9 @@ void add_batch(CLI::App& app) {
       ->check(CLI::ExistingFile);
   score->callback([arguments] {
     nn::set_threads(thread_count());
-    say_written(pipeline::score_pairs(load_config(arguments->config), arguments->pairs,
-                                      arguments->options),
-                "pairs", arguments->options);
+    say_written(
+        pipeline::score_pairs(load_config(arguments->config), arguments->pairs, arguments->options),
+        "pairs", arguments->options);
   });
 
   auto best = std::make_shared<BatchArguments>();
@@ -64,9 +64,8 @@ void add_batch(CLI::App& app) {
                       "items that the user has seen stay in the list");
   recommend->callback([best] {
     nn::set_threads(thread_count());
-    say_written(
-        pipeline::recommend(load_config(best->config), best->what, best->options), "users",
-        best->options);
+    say_written(pipeline::recommend(load_config(best->config), best->what, best->options), "users",
+                best->options);
   });
 }
 

@@ -90,9 +90,10 @@ std::vector<Pair> read_pairs(const std::filesystem::path& path, const Names& nam
     const auto& [number, line] = lines[index];
     const auto fields = split(line, '\t');
     if (fields.size() != header.size())
-      throw InputError(file, number, fmt::format("has {} fields, the header {}", fields.size(),
-                                                 header.size()));
-    pairs.push_back({names.user(fields[user], file, number), names.item(fields[item], file, number)});
+      throw InputError(file, number,
+                       fmt::format("has {} fields, the header {}", fields.size(), header.size()));
+    pairs.push_back(
+        {names.user(fields[user], file, number), names.item(fields[item], file, number)});
   }
   return pairs;
 }
@@ -113,9 +114,10 @@ class BatchJourney final : public Journey {
     if (std::find(config.seeds.begin(), config.seeds.end(), seed_) == config.seeds.end())
       throw Error(fmt::format("--seed: {} is not among the run's seeds", seed_));
     if (variant_->model.context == models::ContextKind::kKar)
-      throw Error(fmt::format("variant '{}' reads reasoning about users at prefixes of their "
-                              "histories, which a batch does not have",
-                              variant_->name));
+      throw Error(
+          fmt::format("variant '{}' reads reasoning about users at prefixes of their "
+                      "histories, which a batch does not have",
+                      variant_->name));
   }
 
   int64_t score(const std::filesystem::path& file) {
@@ -130,10 +132,11 @@ class BatchJourney final : public Journey {
     for (size_t row = 0; row < pairs.size(); ++row) {
       const auto user = dataset().user_name(pairs[row].user);
       const auto item = dataset().item_name(pairs[row].item);
-      text += json() ? nlohmann::ordered_json{{"user", user}, {"item", item}, {"score", scores[row]}}
-                               .dump() +
-                           "\n"
-                     : fmt::format("{}\t{}\t{:.6g}\n", user, item, scores[row]);
+      text += json()
+                  ? nlohmann::ordered_json{{"user", user}, {"item", item}, {"score", scores[row]}}
+                            .dump() +
+                        "\n"
+                  : fmt::format("{}\t{}\t{:.6g}\n", user, item, scores[row]);
     }
     write_file(options_.out, text);
     return static_cast<int64_t>(pairs.size());
@@ -141,8 +144,9 @@ class BatchJourney final : public Journey {
 
   int64_t recommend(const RecommendOptions& what) {
     if (task_ == Task::kClicks)
-      throw Error("recommend needs a sequence backbone (sasrec, gru4rec, srgnn, youtubednn): this "
-                  "run's models score pairs; see `llmcf score`");
+      throw Error(
+          "recommend needs a sequence backbone (sasrec, gru4rec, srgnn, youtubednn): this "
+          "run's models score pairs; see `llmcf score`");
     make_current();
     std::vector<Pair> users;
     if (what.users.empty()) {
@@ -194,10 +198,10 @@ class BatchJourney final : public Journey {
     inputs_.slots = {};
     inputs_.teacher_logits = {};
     if (models::uses_retrieval(variant_->model)) {
-      const retrieval::ItemVectors vectors(
-          retrieval::known_items(rows(), dataset().num_users()),
-          {.item_text = item_text(), .width = text_dim_}, retrieval_options_.collaborative,
-          static_cast<uint64_t>(retrieval_options_.seed));
+      const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
+                                           {.item_text = item_text(), .width = text_dim_},
+                                           retrieval_options_.collaborative,
+                                           static_cast<uint64_t>(retrieval_options_.seed));
       const std::vector<retrieval::Queries> parts = {
           retrieval::Queries::of(asked_->rows(data::Split::kTest))};
       slots_ = retrieval::assign_by_fold(pool_of(examples()), parts, vectors,
@@ -214,8 +218,8 @@ class BatchJourney final : public Journey {
 
   std::vector<float> click_probabilities() {
     const train::FeatureStore features(inputs_, variant_->features);
-    std::vector<float> scores = train::predict(task_of(*variant_, seed_, features),
-                                               variant_->train, checkpoint(), data::Split::kTest);
+    std::vector<float> scores = train::predict(task_of(*variant_, seed_, features), variant_->train,
+                                               checkpoint(), data::Split::kTest);
     for (float& score : scores)
       score = 1 / (1 + std::exp(-score));
     return scores;

@@ -1,10 +1,12 @@
-// Batch use of a finished run: scores of given pairs (`llmcf score`), the best items of users (`llmcf
-// recommend`). A user is taken with the whole history of the data set, at the end of the log.
+// Batch use of a finished run: scores of given pairs (`llmcf score`), the best items of users
+// (`llmcf recommend`). A user is taken with the whole history of the data set, at the end of the
+// log.
 //
 // Invariants:
 //  1. Stages that are stale run first, as `llmcf run` would; nothing of the workspace changes else.
 //  2. The output is whole or absent.
-//  3. Examples are as old as the log allows: every one of the pool may be shown, but the user's own.
+//  3. Examples are as old as the log allows: every one of the pool may be shown, but the user's
+//  own.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +18,14 @@
 namespace llmcf::pipeline {
 
 struct BatchOptions {
-  std::string variant;           // empty = the last one
-  int64_t seed = 0;              // 0 = the first of the run
-  std::filesystem::path out;     // .jsonl: JSON lines, else TSV with a header
+  std::string variant;        // empty = the last one
+  int64_t seed = 0;           // 0 = the first of the run
+  std::filesystem::path out;  // .jsonl: JSON lines, else TSV with a header
 };
 
-// `pairs`: TSV with a header line and the columns user and item (names of the data set). Writes user,
-// item and score: the probability of a click, or the inner product of a sequence model. Returns the
-// number of pairs. Throws InputError naming file, line and the name that is not known.
+// `pairs`: TSV with a header line and the columns user and item (names of the data set). Writes
+// user, item and score: the probability of a click, or the inner product of a sequence model.
+// Returns the number of pairs. Throws InputError naming file, line and the name that is not known.
 int64_t score_pairs(const RunConfig& config, const std::filesystem::path& pairs,
                     const BatchOptions& options);
 
@@ -33,9 +35,9 @@ struct RecommendOptions {
   bool keep_seen = false;       // items of the user's history stay in
 };
 
-// The k best of all items for each user, best first: user, rank (from 1), item, score; as JSON lines
-// one object per user. Returns the number of users. Throws Error if the run is not of a sequence
-// backbone.
+// The k best of all items for each user, best first: user, rank (from 1), item, score; as JSON
+// lines one object per user. Returns the number of users. Throws Error if the run is not of a
+// sequence backbone.
 int64_t recommend(const RunConfig& config, const RecommendOptions& what,
                   const BatchOptions& options);
 
