@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "train/fill_slots.h"
 #include "train/id_set.h"
 
 namespace llmcf::train {
@@ -101,27 +102,8 @@ void BatchBuilder::Impl::add_queries(data::Split split, std::span<const int64_t>
 
 void BatchBuilder::Impl::add_examples(data::Split split, std::span<const int64_t> rows,
                                       models::Batch& batch) {
-  const auto k = static_cast<size_t>(store.inputs().k);
   const SlotColumns& slots = store.inputs().slots[static_cast<size_t>(split)];
-  batch.slots = store.inputs().k;
-  batch.slot.assign(rows.size() * k, -1);
-  batch.slot_similarity.assign(rows.size() * k, 0.0F);
-  for (size_t query = 0; query < rows.size(); ++query) {
-    size_t free = k;  // filled from the end, so that masked slots come first
-    for (size_t slot = k; slot-- > 0;) {
-      const size_t from = static_cast<size_t>(rows[query]) * k + slot;
-      if (slots.ids[from] < 0) continue;
-      --free;
-      examples.mark(slots.ids[from]);
-      batch.slot[query * k + free] = slots.ids[from];
-      if (!slots.similarity.empty())
-        batch.slot_similarity[query * k + free] = slots.similarity[from];
-    }
-  }
-  examples.list(batch.example_ids);
-  for (int32_t& slot : batch.slot)
-    if (slot >= 0) slot = examples.place(slot);
-
+  fill_slots(slots, store.inputs().k, rows, examples, batch);
   const ExampleColumns& columns = store.inputs().examples;
   batch.example_label.clear();
   for (const int32_t example : batch.example_ids) {

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "models/session_graph.h"
+#include "train/fill_slots.h"
 #include "train/id_set.h"
 
 namespace llmcf::train {
@@ -86,27 +87,9 @@ void SequenceBuilder::Impl::add_queries(data::Split split, const SequenceUnits& 
 }
 
 void SequenceBuilder::Impl::add_examples(data::Split split, SequenceBatch& batch) {
-  const auto k = static_cast<size_t>(store.inputs().k);
   const SlotColumns& slots = store.inputs().slots[static_cast<size_t>(split)];
   models::Batch& common = batch.common;
-  common.slots = store.inputs().k;
-  common.slot.assign(query_rows.size() * k, -1);
-  common.slot_similarity.assign(query_rows.size() * k, 0.0F);
-  for (size_t query = 0; query < query_rows.size(); ++query) {
-    size_t free = k;  // filled from the end, so that masked slots come first
-    for (size_t slot = k; slot-- > 0;) {
-      const size_t from = static_cast<size_t>(query_rows[query]) * k + slot;
-      if (slots.ids[from] < 0) continue;
-      --free;
-      examples.mark(slots.ids[from]);
-      common.slot[query * k + free] = slots.ids[from];
-      if (!slots.similarity.empty())
-        common.slot_similarity[query * k + free] = slots.similarity[from];
-    }
-  }
-  examples.list(common.example_ids);
-  for (int32_t& slot : common.slot)
-    if (slot >= 0) slot = examples.place(slot);
+  fill_slots(slots, store.inputs().k, query_rows, examples, common);
   const ExampleColumns& columns = store.inputs().examples;
   const auto L = static_cast<int32_t>(store.data().history_length);
   common.example_label.clear();
