@@ -11,8 +11,8 @@
 
 namespace llmcf::train {
 
-// Writes slots, slot, slot_similarity and example_ids of the batch. The order of a row's examples is
-// kept (the last one is next to the query); masked slots move to the front.
+// Writes slots, slot, slot_similarity and example_ids of the batch. The order of a row's examples
+// is kept (the last one is next to the query); masked slots move to the front.
 inline void fill_slots(const SlotColumns& slots, int64_t per_row, std::span<const int64_t> rows,
                        IdSet& examples, models::Batch& batch) {
   const auto k = static_cast<size_t>(per_row);

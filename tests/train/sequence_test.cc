@@ -231,6 +231,26 @@ TEST(Trains, GivesVectorsThatReproduceTheRanks) {
   }
 }
 
+// A catalogue most of which nobody has taken: such items are targets of test rows, and ranked.
+TEST(Trains, RanksItemsThatTrainingNeverSaw) {
+  const Scenario scenario("backbone: sasrec", 20, {.users = 30, .items = 300, .events = 5});
+  const TemporaryDirectory directory;
+  TrainOptions options = quick_options();
+  options.epochs = 2;
+  train_sequences(scenario.task(directory.path()), options);
+  const SafetensorsReader scores(directory.path() / "test_scores.safetensors");
+  const auto ranks = scores.get<int32_t>("rank");
+  const auto seen = scenario.shop().rows().item_train_count();
+  int64_t cold = 0;
+  for (size_t row = 0; row < ranks.size(); ++row) {
+    const int32_t item = scenario.store().item(data::Split::kTest, static_cast<int64_t>(row));
+    cold += seen[static_cast<size_t>(item)] == 0;
+    EXPECT_GE(ranks[row], 0);
+    EXPECT_LT(ranks[row], 300);
+  }
+  EXPECT_GT(cold, 0) << "the shop has no such row: the test says nothing";
+}
+
 TEST(AllItems, FiguresAreTheDefinitions) {
   Figures figures;
   const std::vector<int32_t> ranks = {0, 4, 9, 10, 500};
