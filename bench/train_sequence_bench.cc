@@ -1,5 +1,5 @@
-// Training speed of every sequence backbone, plain, on a sample shop of Amazon Beauty's size: softmax
-// over the whole catalogue, batches of 256 sequences, one thread. A row is a target.
+// Training speed of every sequence backbone, plain, on a sample shop of Amazon Beauty's size:
+// softmax over the whole catalogue, batches of 256 sequences, one thread. A row is a target.
 //
 //   sequence.<backbone>         rows/s   step alone (forward, backward, update); limit: the loss's
 //                                        three matrix products at the speed of a large one
@@ -55,8 +55,8 @@ void bench_backbone(const std::string& backbone, const train::FeatureInputs& inp
   for (int64_t step = -3; step < kSteps; ++step) {  // three to warm up
     std::iota(chosen.begin(), chosen.end(), (step + 3) * kBatch);
     const train::NegativeDraw draw{.seed = 1, .epoch = 1, .batch = step};
-    const double built = bench::seconds(
-        [&] { builder.build(data::Split::kTrain, units, chosen, &draw, batch); });
+    const double built =
+        bench::seconds([&] { builder.build(data::Split::kTrain, units, chosen, &draw, batch); });
     const double stepped = bench::seconds([&] { model.train_step(batch); });
     if (step < 0) continue;
     building += built;
@@ -68,9 +68,9 @@ void bench_backbone(const std::string& backbone, const train::FeatureInputs& inp
   bench::report(name, rows / stepping, "rows/s",
                 fmt::format("{:.6g}", matrix_product_flops() / loss_flops));
   bench::report(name + ".batch", rows / building, "rows/s");
-  std::fprintf(stderr, "%s: a batch takes %.2f ms to build and %.1f ms to train on, peak %.0f MiB\n",
-               name.c_str(), 1e3 * building / kSteps, 1e3 * stepping / kSteps,
-               bench::peak_memory_mib());
+  std::fprintf(
+      stderr, "%s: a batch takes %.2f ms to build and %.1f ms to train on, peak %.0f MiB\n",
+      name.c_str(), 1e3 * building / kSteps, 1e3 * stepping / kSteps, bench::peak_memory_mib());
 }
 
 }  // namespace
