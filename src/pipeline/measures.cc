@@ -46,7 +46,7 @@ Measures next_item_measures() {
   add("NDCG", "ndcg", 20, false);
   add("NDCG", "ndcg", 10, true);
   add("HIT", "hit", 10, true);
-  measures.metrics.push_back({.name = "Improvement",
+  measures.metrics.push_back({.name = "Gain",
                               .meaning = "Relative improvement of NDCG@10 over the baseline's.",
                               .percent = true,
                               .decimals = 2});
