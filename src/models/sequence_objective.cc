@@ -180,7 +180,7 @@ struct Gradients {
 
 Gradients gradients_of(const Task& task, const torch::Tensor& states, const torch::Tensor& items) {
   const bool whole = task.options.loss == NextItemLoss::kSoftmax;
-  const int64_t Q = states.size(0), U = items.size(0), C = task.candidates.size(0);
+  const int64_t Q = states.size(0), C = task.candidates.size(0);
   const int64_t catalogue = task.options.catalogue;
   const torch::Tensor targets = copy_of(task.batch.target);
   const torch::Tensor others =
@@ -195,7 +195,7 @@ Gradients gradients_of(const Task& task, const torch::Tensor& states, const torc
     const torch::Tensor target = at::index_select(items, 0, target_rows);
     torch::Tensor scores = at::mm(state, others.t());
     torch::Tensor own = (state * target).sum(1);
-    result.loss += loss_block(task, scores, own, first, catalogue > 0 ? catalogue : U);
+    result.loss += loss_block(task, scores, own, first, catalogue);
     torch::Tensor slope = at::mm(scores, others);
     others_slope.addmm_(scores.t(), state);
     if (!whole) {

@@ -2,8 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/stack.h>
@@ -12,6 +10,7 @@
 
 #include "core/error.h"
 #include "models/sequence_objective.h"
+#include "nn/segments.h"
 
 namespace llmcf::models {
 
@@ -25,12 +24,6 @@ FeatureSpec spec_of(const SequenceData& data) {
                      {"history", static_cast<int>(kItemTable), FieldRole::kHistory, false},
                      {"item_id", static_cast<int>(kItemTable), FieldRole::kItem, true}},
           .text_dim = data.text_dim};
-}
-
-torch::Tensor view_of(const std::vector<int32_t>& values) {
-  if (values.empty()) return at::empty({0}, at::kInt);
-  return at::from_blob(const_cast<int32_t*>(values.data()),  // NOLINT: read only
-                       {static_cast<int64_t>(values.size())}, at::kInt);
 }
 
 // The same values; row 0 is cut off from the gradient.
@@ -96,15 +89,16 @@ SequenceRecommenderOutput SequenceRecommender::forward(const SequenceBatch& batc
   const torch::Tensor items =
       with_fixed_padding(slabs[kItemTable], batch.common.tables[kItemTable].rows);
   const torch::Tensor users =
-      slabs.size() > kUserTable ? at::index_select(slabs[kUserTable], 0, view_of(batch.sample_user))
-                                : torch::Tensor();
+      slabs.size() > kUserTable
+          ? at::index_select(slabs[kUserTable], 0, nn::view_of(batch.sample_user))
+          : torch::Tensor();
   const SequenceFeatures features{
       .batch = batch,
-      .items = at::index_select(items, 0, view_of(batch.items)),
-      .nodes =
-          reads_graphs_ ? at::index_select(items, 0, view_of(batch.graphs.items)) : torch::Tensor(),
+      .items = at::index_select(items, 0, nn::view_of(batch.items)),
+      .nodes = reads_graphs_ ? at::index_select(items, 0, nn::view_of(batch.graphs.items))
+                             : torch::Tensor(),
       .users = users,
-      .reads = view_of(batch.reads)};
+      .reads = nn::view_of(batch.reads)};
   const SequenceStates states = backbone_->forward(features);
   SequenceRecommenderOutput output{.state = states.state.narrow(0, 0, batch.common.queries),
                                    .context = {},
@@ -114,7 +108,7 @@ SequenceRecommenderOutput SequenceRecommender::forward(const SequenceBatch& batc
   torch::Tensor samples;
   if (context_->reads_samples()) {
     const torch::Tensor summary = states.summary.defined() ? states.summary : states.state;
-    const torch::Tensor item = at::index_select(items, 0, view_of(batch.sample_item));
+    const torch::Tensor item = at::index_select(items, 0, nn::view_of(batch.sample_item));
     samples = at::stack({users, summary, item}, 1);  // [R, 3, D]
   }
   const ContextOutput made = context_->forward({batch.common, samples});

@@ -6,7 +6,6 @@
 
 #include "models/recommender.h"
 #include "models/trainable_core.h"
-#include "nn/dropout.h"
 
 namespace llmcf::models {
 
@@ -34,15 +33,7 @@ Trainable::Core& TrainableCtr::core() {
 }
 
 StepLosses TrainableCtr::train_step(const Batch& batch) {
-  parts_->core.exported.clear();
-  const nn::DropoutScope dropout(parts_->seed, parts_->core.optimizer.steps());
-  parts_->model.train();
-  const Losses losses = parts_->model.loss(batch);
-  const StepLosses values = values_of(losses);
-  if (!values.finite()) return values;
-  losses.total.backward();
-  parts_->core.optimizer.step(parts_->model.slab_gradients());
-  return values;
+  return parts_->core.train_step(parts_->seed, parts_->model, batch);
 }
 
 StepLosses TrainableCtr::evaluate_loss(const Batch& batch) {

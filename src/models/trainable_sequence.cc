@@ -4,7 +4,6 @@
 
 #include "models/sequence_recommender.h"
 #include "models/trainable_core.h"
-#include "nn/dropout.h"
 
 namespace llmcf::models {
 
@@ -32,15 +31,7 @@ Trainable::Core& TrainableSequence::core() {
 }
 
 StepLosses TrainableSequence::train_step(const SequenceBatch& batch) {
-  const nn::DropoutScope dropout(parts_->seed, steps());
-  parts_->core.exported.clear();
-  parts_->model.train();
-  const Losses losses = parts_->model.loss(batch);
-  const StepLosses values = values_of(losses);
-  if (!values.finite()) return values;
-  losses.total.backward();
-  parts_->core.optimizer.step(parts_->model.slab_gradients());
-  return values;
+  return parts_->core.train_step(parts_->seed, parts_->model, batch);
 }
 
 std::vector<float> TrainableSequence::states(const SequenceBatch& batch) {

@@ -5,6 +5,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "core/error.h"
@@ -53,6 +54,17 @@ void for_each_sequence(const Segments& segments, int64_t width, int64_t heads,
       if (segments.length(s) > 0)
         body(s, shape_of(segments.length(s), width, heads), scratch.data());
   });
+}
+
+// value(sequence, place in it) of every token.
+template <typename Value>
+torch::Tensor by_token(const std::vector<int32_t>& offsets, const Value& value) {
+  torch::Tensor result = at::empty({offsets.back()}, at::kInt);
+  auto* out = result.data_ptr<int32_t>();
+  for (size_t s = 0; s + 1 < offsets.size(); ++s)
+    for (int32_t token = offsets[s]; token < offsets[s + 1]; ++token)
+      *out++ = value(static_cast<int32_t>(s), token - offsets[s]);
+  return result;
 }
 
 class SegmentAttentionFunction : public torch::autograd::Function<SegmentAttentionFunction> {
@@ -105,6 +117,20 @@ torch::Tensor segment_attention(const torch::Tensor& qkv, const torch::Tensor& o
                                 int64_t heads) {
   LLMCF_ASSERT(qkv.size(1) % (6 * heads) == 0 && offsets.is_contiguous());
   return SegmentAttentionFunction::apply(qkv, offsets, heads);
+}
+
+torch::Tensor view_of(const std::vector<int32_t>& values) {
+  if (values.empty()) return at::empty({0}, at::kInt);
+  return at::from_blob(const_cast<int32_t*>(values.data()),  // NOLINT: read only
+                       {static_cast<int64_t>(values.size())}, at::kInt);
+}
+
+torch::Tensor token_places(const std::vector<int32_t>& offsets) {
+  return by_token(offsets, [](int32_t, int32_t place) { return place; });
+}
+
+torch::Tensor token_owners(const std::vector<int32_t>& offsets) {
+  return by_token(offsets, [](int32_t sequence, int32_t) { return sequence; });
 }
 
 TimeMajor TimeMajor::of(const std::vector<int32_t>& offsets) {

@@ -16,6 +16,13 @@ namespace llmcf::nn {
 torch::Tensor segment_attention(const torch::Tensor& qkv, const torch::Tensor& offsets,
                                 int64_t heads);
 
+// The values as an int32 tensor without a copy; the vector must outlive it.
+torch::Tensor view_of(const std::vector<int32_t>& values);
+
+// By token, int32 [N]: its place in its sequence; its sequence.
+torch::Tensor token_places(const std::vector<int32_t>& offsets);
+torch::Tensor token_owners(const std::vector<int32_t>& offsets);
+
 // The order in which a recurrent network reads packed sequences: all first tokens, then all second
 // ones, ...; longest sequence first.
 struct TimeMajor {

@@ -21,7 +21,7 @@ namespace llmcf::pipeline {
 
 namespace {
 
-constexpr const char* kTest = "best.safetensors";
+constexpr const char* kBestWeights = "best.safetensors";
 
 // Ids by the names of the input.
 class Names {
@@ -213,7 +213,7 @@ class BatchJourney final : public Journey {
   }
 
   std::filesystem::path checkpoint() const {
-    return workspace().run(variant_->name, seed_) / kTest;
+    return workspace().run(variant_->name, seed_) / kBestWeights;
   }
 
   std::vector<float> click_probabilities() {

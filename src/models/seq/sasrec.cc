@@ -11,7 +11,6 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
@@ -70,10 +69,10 @@ class Sasrec final : public SequenceModel, public nn::SelfInitialised {
   }
 
   SequenceStates forward(const SequenceFeatures& features) override {
-    const torch::Tensor offsets = view_of(features.batch.offsets);
+    const torch::Tensor offsets = nn::view_of(features.batch.offsets);
     const int64_t D = spec_.embed_dim;
     torch::Tensor x = features.items * std::sqrt(static_cast<double>(D)) +
-                      at::index_select(positions, 0, places(features.batch.offsets));
+                      at::index_select(positions, 0, nn::token_places(features.batch.offsets));
     x = dropped(x);
     for (Block& block : blocks) {
       const torch::Tensor q = block.attention_norm->forward(x);
@@ -101,21 +100,6 @@ class Sasrec final : public SequenceModel, public nn::SelfInitialised {
 
  private:
   static constexpr double kEpsilon = 1e-8;
-
-  static torch::Tensor view_of(const std::vector<int32_t>& values) {
-    return at::from_blob(const_cast<int32_t*>(values.data()),  // NOLINT: read only
-                         {static_cast<int64_t>(values.size())}, at::kInt);
-  }
-
-  // The place of each token in its sequence.
-  static torch::Tensor places(const std::vector<int32_t>& offsets) {
-    torch::Tensor result = at::empty({offsets.back()}, at::kInt);
-    auto* out = result.data_ptr<int32_t>();
-    for (size_t s = 0; s + 1 < offsets.size(); ++s)
-      for (int32_t token = offsets[s]; token < offsets[s + 1]; ++token)
-        *out++ = token - offsets[s];
-    return result;
-  }
 
   torch::Tensor dropped(const torch::Tensor& x) const {
     return nn::dropout(x, spec_.dropout, is_training());

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <vector>
 
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -20,6 +19,7 @@
 #include "models/sequence_model.h"
 #include "nn/dropout.h"
 #include "nn/history.h"
+#include "nn/segments.h"
 
 namespace llmcf::models {
 
@@ -71,9 +71,9 @@ class Srgnn final : public SequenceModel, public nn::SelfInitialised {
     // One weight per token, though an item's state is the same each time it comes: [N].
     const torch::Tensor weight =
         score
-            ->forward(
-                at::sigmoid(at::index_select(each->forward(nodes), 0, tokens.items) +
-                            at::index_select(last->forward(last_state), 0, owners(batch.offsets))))
+            ->forward(at::sigmoid(
+                at::index_select(each->forward(nodes), 0, tokens.items) +
+                at::index_select(last->forward(last_state), 0, nn::token_owners(batch.offsets))))
             .squeeze(1);
     const torch::Tensor global = nn::weighted_items(tokens, weight, nodes);  // [S, D]
     return {readout->forward(at::cat({global, last_state}, 1))};
@@ -103,16 +103,6 @@ class Srgnn final : public SequenceModel, public nn::SelfInitialised {
     const torch::Tensor update = at::sigmoid(from_input[1] + from_hidden[1]);
     const torch::Tensor fresh = at::tanh(from_input[2] + reset * from_hidden[2]);
     return fresh + update * (nodes - fresh);
-  }
-
-  // The sequence of each token.
-  static torch::Tensor owners(const std::vector<int32_t>& offsets) {
-    torch::Tensor result = at::empty({offsets.back()}, at::kInt);
-    auto* out = result.data_ptr<int32_t>();
-    for (size_t s = 0; s + 1 < offsets.size(); ++s)
-      for (int32_t token = offsets[s]; token < offsets[s + 1]; ++token)
-        *out++ = static_cast<int32_t>(s);
-    return result;
   }
 
   Options options_;

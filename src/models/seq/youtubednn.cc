@@ -8,7 +8,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/relu.h>
 #include <torch/nn/modules/linear.h>
@@ -16,6 +15,7 @@
 #include "models/sequence_model.h"
 #include "nn/dropout.h"
 #include "nn/history.h"
+#include "nn/segments.h"
 
 namespace llmcf::models {
 
@@ -43,9 +43,7 @@ class Youtubednn final : public SequenceModel {
       const auto begin = offsets[static_cast<size_t>(s)], end = offsets[static_cast<size_t>(s) + 1];
       std::fill(share + begin, share + end, 1.0F / static_cast<float>(end - begin));
     }
-    const nn::Histories histories = {at::from_blob(const_cast<int32_t*>(offsets.data()), {S + 1},
-                                                   at::kInt),  // NOLINT: read only
-                                     tokens_};
+    const nn::Histories histories = {nn::view_of(offsets), tokens_};
     const torch::Tensor mean = nn::weighted_items(histories, weight, features.items);  // [S, D]
     torch::Tensor x = at::cat({features.users, mean}, 1);
     x = at::relu(dense0->forward(nn::dropout(x, spec_.dropout, is_training())));
