@@ -17,11 +17,13 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include <cblas.h>
+#include <fmt/format.h>
 
 #include "bench/bench.h"
 #include "core/files.h"
@@ -31,6 +33,7 @@
 #include "data/dataset.h"
 #include "data/import.h"
 #include "data/rows.h"
+#include "retrieval/approximate_items.h"
 #include "retrieval/assign.h"
 #include "retrieval/item_index.h"
 #include "retrieval/kernels.h"
@@ -218,35 +221,81 @@ void bench_beauty(const std::vector<float>& text, Random& random) {
   bench_assign(problem, ".beauty");
 }
 
-// All items of a large catalogue against 3,072 users.
-void bench_items(Random& random) {
-  if (!bench::wanted("retrieve.items")) return;
-  constexpr int64_t kCatalogue = 1'000'000, kDim = 64, kAsking = 3'072;
-  const auto values = [&](int64_t count) {
-    std::vector<float> vector(static_cast<size_t>(count));
-    for (float& value : vector)
-      value = static_cast<float>(random.uniform(-1, 1));
-    return vector;
-  };
-  const std::vector<float> users = values(kAsking * kDim);
-  const retrieval::ItemIndex index(values((kCatalogue + 1) * kDim), kDim);
+constexpr int64_t kCatalogue = 1'000'000, kItemDim = 64, kListed = 20;
+
+// [rows, kItemDim] around `centres` [clusters, kItemDim]; without centres, uniform in [-1, 1].
+std::vector<float> vectors_around(int64_t rows, std::span<const float> centres, Random& random) {
+  std::vector<float> values(static_cast<size_t>(rows * kItemDim));
+  for (size_t row = 0; row < values.size(); row += kItemDim) {
+    const size_t centre =
+        centres.empty() ? 0 : random.below(centres.size() / kItemDim) * size_t{kItemDim};
+    for (size_t d = 0; d < kItemDim; ++d)
+      values[row + d] = centres.empty() ? static_cast<float>(random.uniform(-1, 1))
+                                        : centres[centre + d] + static_cast<float>(random.normal());
+  }
+  return values;
+}
+
+// All items of a large catalogue against `asking` users, exactly.
+void bench_items(const std::string& name, int64_t asking, int repeats, Random& random) {
+  if (!bench::wanted(name)) return;
+  const std::vector<float> users = vectors_around(asking, {}, random);
+  const retrieval::ItemIndex index(vectors_around(kCatalogue + 1, {}, random), kItemDim);
   std::vector<int32_t> targets, seen;
-  for (int64_t user = 0; user < kAsking; ++user)
+  for (int64_t user = 0; user < asking; ++user)
     targets.push_back(static_cast<int32_t>(random.below(kCatalogue)) + 1);
   for (int64_t item = 0; item < 20; ++item)
     seen.push_back(static_cast<int32_t>(random.below(kCatalogue)) + 1);
   const double peak = sgemm_peak();
-  const double flops = 2.0 * kAsking * kCatalogue * kDim;
-  const auto report = [&](const std::string& name, double seconds) {
-    bench::report(name, kAsking / seconds, "users/s",
-                  std::to_string(peak * 1e9 / (2.0 * kCatalogue * kDim)));
-    bench::report(name + ".gflops", flops / seconds / 1e9, "GFLOP/s", std::to_string(peak));
+  const double flops = 2.0 * kCatalogue * kItemDim;  // per user
+  const auto report = [&](const std::string& what, double seconds) {
+    const double rate = static_cast<double>(asking) / seconds;
+    bench::report(name + what, rate, "users/s", std::to_string(peak * 1e9 / flops));
+    bench::report(name + what + ".gflops", rate * flops / 1e9, "GFLOP/s", std::to_string(peak));
   };
-  report("retrieve.items.ranks", bench::median_seconds(3, [&] {
+  report(".ranks", bench::median_seconds(repeats, [&] {
            index.ranks(users, targets, [&](int64_t) { return std::span<const int32_t>(seen); });
          }));
-  report("retrieve.items.best", bench::median_seconds(3, [&] { index.best(users, 20); }));
-  bench::report("retrieve.items.memory", bench::peak_memory_mib(), "MiB");
+  report(".best", bench::median_seconds(repeats, [&] { index.best(users, kListed); }));
+  bench::report(name + ".memory", bench::peak_memory_mib(), "MiB");
+}
+
+// The same catalogue in clusters, from proposals: how much faster, and what is missed.
+void bench_approximate_items(Random& random) {
+  const std::string name = "retrieve.items.approximate";
+  if (!bench::wanted(name)) return;
+  constexpr int64_t kAsking = 1'024, kClusters = 2'000;
+  std::vector<float> centres(static_cast<size_t>(kClusters * kItemDim));
+  for (float& value : centres)
+    value = static_cast<float>(random.normal());
+  const std::vector<float> users = vectors_around(kAsking, centres, random);
+  const retrieval::ItemIndex index(vectors_around(kCatalogue + 1, centres, random), kItemDim);
+  std::unique_ptr<retrieval::ApproximateItems> items;
+  bench::report(name + ".build",
+                bench::median_seconds(1,
+                                      [&] {
+                                        items = std::make_unique<retrieval::ApproximateItems>(
+                                            index, retrieval::ApproximateOptions{});
+                                      }),
+                "s");
+  retrieval::BestItems exact(0, kListed), close(0, kListed);
+  const auto one = std::span(users).first(kItemDim);  // what a request asks
+  const auto report_one = [&](const std::string& what, const auto& of) {
+    bench::report(what + ".one", 1e3 * bench::median_seconds(21, [&] { of.best(one, kListed); }),
+                  "ms");
+  };
+  const double all = bench::median_seconds(3, [&] { exact = index.best(users, kListed); });
+  bench::report(name + ".exact", kAsking / all, "users/s");
+  report_one(name + ".exact", index);
+  for (const int64_t probes : {4, 16, 64}) {
+    items->set_probes(probes);
+    const double some = bench::median_seconds(3, [&] { close = items->best(users, kListed); });
+    const std::string with = fmt::format("{}.probes{}", name, probes);
+    bench::report(with, kAsking / some, "users/s");
+    report_one(with, *items);
+    bench::report(with + ".recall@20", retrieval::recall(exact, close), "");
+  }
+  bench::report(name + ".memory", bench::peak_memory_mib(), "MiB");
 }
 
 void run() {
@@ -265,7 +314,10 @@ void run() {
   if (bench::wanted("retrieve.assign") && !bench::filter().starts_with("retrieve.assign.beauty"))
     bench_assign(problem, "");
   bench_beauty(text, random);
-  bench_items(random);
+  bench_items("retrieve.items", 3'072, 3, random);
+  if (bench::filter() == "retrieve.whole")  // minutes: only when asked for
+    bench_items("retrieve.whole", 100'000, 1, random);
+  bench_approximate_items(random);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ packages=(
   # toolchain
   g++ cmake ninja-build ccache pkg-config git clang-format clang-tidy
   # numerics: libtorch's own threads are OpenMP's, so the OpenMP OpenBLAS is the one that fits
-  libtorch-dev libopenblas-openmp-dev libopenblas0-openmp libeigen3-dev libhwy-dev
+  libtorch-dev libopenblas-openmp-dev libopenblas0-openmp libeigen3-dev libhwy-dev libfaiss-dev
   # files, formats, text
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev zlib1g-dev libzstd-dev libxxhash-dev
   libsqlite3-dev libicu-dev

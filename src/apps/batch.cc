@@ -62,10 +62,20 @@ void add_batch(CLI::App& app) {
       ->check(CLI::ExistingFile);
   recommend->add_flag("--keep-seen", best->what.keep_seen,
                       "items that the user has seen stay in the list");
+  auto* approximate = recommend->add_flag(
+      "--approximate", best->what.approximate,
+      "look only into the nearest cells of the catalogue; prints how much that misses");
+  recommend->add_option("--probes", best->what.probes, "cells per user (default: a 32nd)")
+      ->needs(approximate)
+      ->check(CLI::PositiveNumber);
   recommend->callback([best] {
     nn::set_threads(thread_count());
-    say_written(pipeline::recommend(load_config(best->config), best->what, best->options), "users",
-                best->options);
+    const pipeline::Recommended done =
+        pipeline::recommend(load_config(best->config), best->what, best->options);
+    say_written(done.users, "users", best->options);
+    if (done.judged > 0)
+      fmt::print("recall@{} of the approximate lists, {} users: {:.4f}\n", best->what.k,
+                 done.judged, done.recall);
   });
 }
 

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/strings.h"
 #include "pipeline/journey.h"
+#include "retrieval/approximate_items.h"
 #include "retrieval/item_index.h"
 #include "train/sequence_trainer.h"
 
@@ -22,6 +23,7 @@ namespace llmcf::pipeline {
 namespace {
 
 constexpr const char* kBestWeights = "best.safetensors";
+constexpr int64_t kJudgedUsers = 2000;  // whose approximate lists are compared with exact ones
 
 // Ids by the names of the input.
 class Names {
@@ -142,7 +144,7 @@ class BatchJourney final : public Journey {
     return static_cast<int64_t>(pairs.size());
   }
 
-  int64_t recommend(const RecommendOptions& what) {
+  Recommended recommend(const RecommendOptions& what) {
     if (task_ == Task::kClicks)
       throw Error(
           "recommend needs a sequence backbone (sasrec, gru4rec, srgnn, youtubednn): this "
@@ -165,10 +167,21 @@ class BatchJourney final : public Journey {
       const int32_t user = users[static_cast<size_t>(query)].user;
       return rows().history(user, rows().history_length(user));
     };
-    const retrieval::BestItems best =
-        index.best(vectors.states, what.k, what.keep_seen ? retrieval::SeenItems() : seen);
+    const retrieval::SeenItems hidden = what.keep_seen ? retrieval::SeenItems() : seen;
+    Recommended result{.users = static_cast<int64_t>(users.size())};
+    if (!what.approximate) {
+      write_file(options_.out, text_of(users, index.best(vectors.states, what.k, hidden)));
+      return result;
+    }
+    const retrieval::ApproximateItems lists(index, {.probes = what.probes});
+    const retrieval::BestItems best = lists.best(vectors.states, what.k, hidden);
+    result.judged = std::min(result.users, kJudgedUsers);
+    const auto judged =
+        std::span(vectors.states).first(static_cast<size_t>(result.judged * vectors.width));
+    result.recall =
+        retrieval::recall(index.best(judged, what.k, hidden), best.first(result.judged));
     write_file(options_.out, text_of(users, best));
-    return static_cast<int64_t>(users.size());
+    return result;
   }
 
  private:
@@ -285,8 +298,8 @@ int64_t score_pairs(const RunConfig& config, const std::filesystem::path& pairs,
   return BatchJourney(config, options).score(pairs);
 }
 
-int64_t recommend(const RunConfig& config, const RecommendOptions& what,
-                  const BatchOptions& options) {
+Recommended recommend(const RunConfig& config, const RecommendOptions& what,
+                      const BatchOptions& options) {
   return BatchJourney(config, options).recommend(what);
 }
 

@@ -33,12 +33,20 @@ struct RecommendOptions {
   int64_t k = 10;
   std::filesystem::path users;  // one name per line; empty = everybody
   bool keep_seen = false;       // items of the user's history stay in
+  bool approximate = false;     // lists from retrieval/approximate_items.h; recall is measured
+  int64_t probes = 0;           // of its cells, per user; 0 = its default
+};
+
+struct Recommended {
+  int64_t users = 0;
+  double recall = 1;   // of approximate lists, over the first `judged` users
+  int64_t judged = 0;  // 0 = the lists are exact
 };
 
 // The k best of all items for each user, best first: user, rank (from 1), item, score; as JSON
-// lines one object per user. Returns the number of users. Throws Error if the run is not of a
+// lines one object per user. Throws Error if the run is not of a
 // sequence backbone.
-int64_t recommend(const RunConfig& config, const RecommendOptions& what,
-                  const BatchOptions& options);
+Recommended recommend(const RunConfig& config, const RecommendOptions& what,
+                      const BatchOptions& options);
 
 }  // namespace llmcf::pipeline

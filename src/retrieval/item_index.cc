@@ -42,14 +42,27 @@ class Best {
   std::span<int32_t> items_;
 };
 
-std::vector<int32_t> sorted_distinct(std::span<const int32_t> items) {
+}  // namespace
+
+std::vector<int32_t> distinct_items(std::span<const int32_t> items) {
   std::vector<int32_t> result(items.begin(), items.end());
   std::sort(result.begin(), result.end());
   result.erase(std::unique(result.begin(), result.end()), result.end());
   return result;
 }
 
-}  // namespace
+BestItems::BestItems(int64_t queries, int64_t wanted)
+    : k(wanted < 1 ? throw Error(fmt::format("item index: k is {}, expected at least 1", wanted))
+                   : wanted),
+      items(static_cast<size_t>(queries * k)),
+      scores(items.size()) {}
+
+BestItems BestItems::first(int64_t queries) const {
+  BestItems result(queries, k);
+  std::copy_n(items.begin(), result.items.size(), result.items.begin());
+  std::copy_n(scores.begin(), result.scores.size(), result.scores.begin());
+  return result;
+}
 
 ItemIndex::ItemIndex(std::span<const float> vectors, int64_t width)
     : items_(static_cast<int64_t>(vectors.size()) / width - 1),
@@ -161,7 +174,7 @@ TargetRanks ItemIndex::ranks(std::span<const float> queries, std::span<const int
   parallel_for(Q, 256, [&](int64_t begin, int64_t end) {
     for (int64_t query = begin; query < end; ++query) {
       const auto index = static_cast<size_t>(query);
-      for (const int32_t item : sorted_distinct(seen(query))) {
+      for (const int32_t item : distinct_items(seen(query))) {
         if (item == targets[index]) continue;
         const float other = score(queries.data() + query * width_, item);
         const bool before = other > own[index] || (other == own[index] && item < targets[index]);
@@ -174,10 +187,7 @@ TargetRanks ItemIndex::ranks(std::span<const float> queries, std::span<const int
 
 BestItems ItemIndex::best(std::span<const float> queries, int64_t k, const SeenItems& seen) const {
   const int64_t Q = count(queries);
-  if (k < 1) throw Error(fmt::format("item index: k is {}, expected at least 1", k));
-  BestItems result{.k = k,
-                   .items = std::vector<int32_t>(static_cast<size_t>(Q * k)),
-                   .scores = std::vector<float>(static_cast<size_t>(Q * k))};
+  BestItems result(Q, k);
   parallel_chunks(Q, kBlockQueries, [&](int64_t begin, int64_t end, int) {
     std::vector<Best> best;
     std::vector<std::vector<int32_t>> left_out;
@@ -185,7 +195,7 @@ BestItems ItemIndex::best(std::span<const float> queries, int64_t k, const SeenI
       const auto at = static_cast<size_t>(query * k);
       best.emplace_back(std::span(result.scores).subspan(at, static_cast<size_t>(k)),
                         std::span(result.items).subspan(at, static_cast<size_t>(k)));
-      left_out.push_back(seen ? sorted_distinct(seen(query)) : std::vector<int32_t>());
+      left_out.push_back(seen ? distinct_items(seen(query)) : std::vector<int32_t>());
     }
     scan(queries, begin, end - begin, [&](int32_t first, int64_t panels, const float* scores) {
       for (int64_t query = begin; query < end; ++query) {

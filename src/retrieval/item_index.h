@@ -27,9 +27,17 @@ struct TargetRanks {
   std::vector<int32_t> unseen;  // [Q] without what the user has seen; the target itself stays
 };
 
+// The distinct ones of `items`, ascending.
+std::vector<int32_t> distinct_items(std::span<const int32_t> items);
+
 // The best items of each query, best first; item 0 with score 0 where there are fewer than k.
 struct BestItems {
-  int64_t k = 0;
+  // `wanted` is k. Nothing found yet. Throws Error unless k >= 1.
+  BestItems(int64_t queries, int64_t wanted);
+  // The lists of the first `queries` queries.
+  BestItems first(int64_t queries) const;
+
+  int64_t k;
   std::vector<int32_t> items;  // [Q, k]
   std::vector<float> scores;   // [Q, k]
 };
@@ -41,6 +49,12 @@ class ItemIndex {
 
   int64_t items() const { return items_; }
   int64_t width() const { return width_; }
+  std::span<const float> vectors() const { return rows_; }  // [items + 1, width]
+
+  // How many queries `queries` holds; throws Error if that is no whole number.
+  int64_t count(std::span<const float> queries) const;
+  // The inner product as every list and rank has it; `query` [width], item in [1, items].
+  float score(const float* query, int32_t item) const;
 
   // queries [Q, width]; targets [Q], each in [1, items]. Throws Error if sizes do not fit or a
   // score is not a number.
@@ -51,11 +65,9 @@ class ItemIndex {
   BestItems best(std::span<const float> queries, int64_t k, const SeenItems& seen = {}) const;
 
  private:
-  int64_t count(std::span<const float> queries) const;
   // Calls body(first item, scores [queries of the block, kBlockItems]) for all blocks of items.
   template <typename Body>
   void scan(std::span<const float> queries, int64_t first, int64_t count, const Body& body) const;
-  float score(const float* query, int32_t item) const;
 
   int64_t items_ = 0;
   int64_t width_ = 0;

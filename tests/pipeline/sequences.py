@@ -58,6 +58,14 @@ def main():
         one = json.loads((root / "one.jsonl").read_text())
         expect(one["user"] == someone and len(one["items"]) == 250, "with everything kept, all items come")
 
+        said = llmcf("recommend", "run.yaml", "--out", "close.tsv", "--k", "5", "--approximate", "--probes", "1")
+        close = [line.split("\t") for line in (root / "close.tsv").read_text().splitlines()[1:]]
+        exact = {(row[0], row[2]): row[3] for row in rows[1:]}
+        shared = [row for row in close if (row[0], row[2]) in exact]
+        expect(f"{len(shared) / len(rows[1:]):.4f}" in said, f"recall as printed: {len(shared)} of {len(rows) - 1}, {said}")
+        expect(shared and all(exact[row[0], row[2]] == row[3] for row in shared), "scores of the exact lists")
+        llmcf("recommend", "run.yaml", "--out", "x.tsv", "--probes", "1", status=2)
+
         (root / "pairs.tsv").write_text("user\titem\n" + "".join(f"{someone}\t{item}\n" for _, item, _ in lists[someone]))
         llmcf("score", "run.yaml", "--pairs", "pairs.tsv", "--out", "scores.tsv")
         scores = [float(line.split("\t")[2]) for line in (root / "scores.tsv").read_text().splitlines()[1:]]
