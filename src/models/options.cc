@@ -140,6 +140,7 @@ void read_sequence(const Config& config, ModelOptions& options) {
   sequence.calibration = config.get_number("calibration", sequence.calibration, 0, 1);
   sequence.concat_fusion = config.get_choice("fusion", needs.concat_fusion ? "concat" : "add",
                                              {"add", "concat"}) == "concat";
+  sequence.user_ids = config.get<bool>("user_ids", options.paper);
   sequence.context_weight = config.get_number("context_weight", sequence.context_weight, 0, 1e6);
 }
 

@@ -39,6 +39,7 @@
 //     calibration: 0.75           # of gbce
 //     fusion: add                 # add | concat: how a context joins the state
 //     context_weight: 0.1         # of add
+//     user_ids: false             # a vector per user beside the history (paper: true)
 #pragma once
 
 #include <cstdint>
@@ -82,6 +83,9 @@ struct SequenceOptions {
   double calibration = 0.75;   // t of gbce, in [0, 1]
   bool concat_fusion = false;  // how a context joins the state; else it is added
   double context_weight = 0.1;
+  // Contexts and backbones that read users get a learned vector of the user. It can hold a user's
+  // training targets, which no other user's history tells it apart from: hence not by default.
+  bool user_ids = false;
   int64_t catalogue = 0;  // items that can be recommended; the model sets it
 };
 

@@ -25,7 +25,7 @@ struct SequenceFeatures {
   const SequenceBatch& batch;  // alive until the backward pass
   torch::Tensor items;         // [N, D] embedded tokens; zeros for an empty history's
   torch::Tensor nodes;         // [M, D] embedded nodes; only for backbones that read graphs
-  torch::Tensor users;         // [R, D]; undefined unless asked for or a context reads it
+  torch::Tensor users;         // [R, D]; undefined without SequenceOptions::user_ids
   torch::Tensor reads;         // int32 [R]
 };
 
@@ -40,13 +40,14 @@ struct SequenceSpec {
   int64_t embed_dim = 0;       // D
   int64_t history_length = 0;  // tokens of a sequence at most
   double dropout = 0.1;
+  bool users = false;  // SequenceFeatures::users is there
 };
 
 // What a backbone asks of the batch and of the defaults.
 struct SequenceNeeds {
   bool every_position = false;  // has a state at every token; else one per sequence
   bool graphs = false;
-  bool users = false;          // the user's own embedding
+  bool users = false;          // reads the user's own embedding where there is one
   bool concat_fusion = false;  // the published way in which a context joins the state
   nn::InitKind paper_init = nn::InitKind::kXavier;
 };

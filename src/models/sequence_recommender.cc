@@ -18,12 +18,14 @@ namespace {
 
 // The parts of a sample as fields, in the published order: the context source puts the mapped text
 // of the history behind its summary and that of the item behind the item.
-FeatureSpec spec_of(const SequenceData& data) {
-  return {.tables = {{"item_id", data.item_rows}, {"user_id", data.user_rows}},
-          .fields = {{"user_id", static_cast<int>(kUserTable), FieldRole::kUser, true},
-                     {"history", static_cast<int>(kItemTable), FieldRole::kHistory, false},
-                     {"item_id", static_cast<int>(kItemTable), FieldRole::kItem, true}},
-          .text_dim = data.text_dim};
+FeatureSpec spec_of(const SequenceData& data, bool user_ids) {
+  FeatureSpec spec{.tables = {{"item_id", data.item_rows}, {"user_id", data.user_rows}},
+                   .fields = {{"user_id", static_cast<int>(kUserTable), FieldRole::kUser, true},
+                              {"history", static_cast<int>(kItemTable), FieldRole::kHistory, false},
+                              {"item_id", static_cast<int>(kItemTable), FieldRole::kItem, true}},
+                   .text_dim = data.text_dim};
+  if (!user_ids) spec.fields.erase(spec.fields.begin());
+  return spec;
 }
 
 // The same values; row 0 is cut off from the gradient.
@@ -53,9 +55,10 @@ SequenceRecommender::SequenceRecommender(const SequenceData& data, const ModelOp
   const SequenceEntry& entry = sequence_model(options.backbone);
   const nn::InitKind kind =
       init_kind(options, options.paper ? entry.needs.paper_init : nn::InitKind::kXavier);
-  const FeatureSpec spec = spec_of(data);
+  const bool user_ids = options.sequence.user_ids;
+  const FeatureSpec spec = spec_of(data, user_ids);
   std::vector<TableSpec> tables = spec.tables;
-  if (!entry.needs.users && !uses_text(options.context)) tables.resize(kUserTable);
+  if (!user_ids || (!entry.needs.users && !uses_text(options.context))) tables.resize(kUserTable);
   make_tables(tables,
               {.dim = options.embed_dim, .init = kind, .zero_padding = !options.decays_padding},
               seed);
@@ -79,7 +82,8 @@ SequenceRecommender::SequenceRecommender(const SequenceData& data, const ModelOp
   backbone_ = register_module(
       "backbone", entry.make(options.backbone_options, {.embed_dim = options.embed_dim,
                                                         .history_length = data.history_length,
-                                                        .dropout = options.dropout}));
+                                                        .dropout = options.dropout,
+                                                        .users = user_ids}));
   nn::initialise(*this, kind, seed, "");
 }
 
@@ -109,7 +113,8 @@ SequenceRecommenderOutput SequenceRecommender::forward(const SequenceBatch& batc
   if (context_->reads_samples()) {
     const torch::Tensor summary = states.summary.defined() ? states.summary : states.state;
     const torch::Tensor item = at::index_select(items, 0, nn::view_of(batch.sample_item));
-    samples = at::stack({users, summary, item}, 1);  // [R, 3, D]
+    samples = users.defined() ? at::stack({users, summary, item}, 1)  // [R, 3, D]
+                              : at::stack({summary, item}, 1);
   }
   const ContextOutput made = context_->forward({batch.common, samples});
   output.context = made.context;

@@ -136,14 +136,36 @@ TEST_P(Backbone, StatesDoNotSeeTheFuture) {
             1e-6F);
 }
 
-TEST_P(Backbone, OrderOrUserMatters) {
+// The largest difference between the states of two histories.
+float difference(const ModelOptions& options, std::vector<std::vector<int32_t>> histories) {
   const torch::NoGradGuard no_gradients;
   const ToySequences world;
-  SequenceRecommender model(ToySequences::data(), ToySequences::options(GetParam()), {}, 1);
+  SequenceRecommender model(ToySequences::data(), options, world.frozen(), 1);
   model.eval();
-  const SequenceBatch batch = world.batch({{4, 7, 1}, {7, 1, 4}});
+  const SequenceBatch batch = world.batch(histories);
   const torch::Tensor states = model.forward(batch).state;
-  EXPECT_GT((states[0] - states[1]).abs().max().item<float>(), 1e-6F);
+  return (states[0] - states[1]).abs().max().item<float>();
+}
+
+TEST_P(Backbone, OrderMattersToAllButAMean) {
+  const float found = difference(ToySequences::options(GetParam()), {{4, 7, 1}, {7, 1, 4}});
+  if (GetParam() == "youtubednn") {
+    EXPECT_LT(found, 1e-6F);
+  } else {
+    EXPECT_GT(found, 1e-6F);
+  }
+}
+
+// Two users with one history are told apart by their vectors, and only by them.
+TEST_P(Backbone, UsersDifferOnlyWhereUserIdsAreOn) {
+  for (const std::string context : {"none", "text", "ict"}) {
+    const auto found = [&](const std::string& more) {
+      return difference(ToySequences::options(GetParam(), context, more), {{4, 7}, {4, 7}});
+    };
+    EXPECT_EQ(found(""), 0) << context;
+    const bool reads = context != "none" || GetParam() == "youtubednn";
+    EXPECT_EQ(found(", user_ids: true") > 1e-6F, reads) << context;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Backbone, ::testing::ValuesIn(backbones()),
@@ -159,6 +181,8 @@ TEST(SequenceOptions, KnowWhatABackboneCan) {
   EXPECT_EQ(read("backbone: sasrec").sequence.loss, NextItemLoss::kSoftmax);
   EXPECT_EQ(read("backbone: sasrec", "paper").sequence.loss, NextItemLoss::kSampled);
   EXPECT_TRUE(read("backbone: youtubednn").sequence.concat_fusion);
+  EXPECT_FALSE(read("backbone: youtubednn").sequence.user_ids);
+  EXPECT_TRUE(read("backbone: youtubednn", "paper").sequence.user_ids);
   EXPECT_EQ(read("backbone: gru4rec").embed_dim, 64);
   for (const char* bad :
        {"{backbone: srgnn, targets: every}", "{backbone: sasrec, context: kar}",

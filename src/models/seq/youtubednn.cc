@@ -1,6 +1,6 @@
-// YoutubeDNN: the mean of the history beside the user's own embedding, through a perceptron.
-// Covington et al., "Deep Neural Networks for YouTube Recommendations", RecSys 2016; widths as the
-// LLM-CF authors' code has them.
+// YoutubeDNN: the mean of the history, beside the user's own embedding where there is one, through
+// a perceptron. Covington et al., "Deep Neural Networks for YouTube Recommendations", RecSys 2016;
+// widths as the LLM-CF authors' code has them.
 //
 //   S sequences   R samples (one per sequence)   D width
 #include <algorithm>
@@ -28,7 +28,7 @@ class Youtubednn final : public SequenceModel {
 
   Youtubednn(const Options&, const SequenceSpec& spec) : spec_(spec) {
     const int64_t D = spec.embed_dim;
-    dense0 = register_module("dense0", torch::nn::Linear(2 * D, D));
+    dense0 = register_module("dense0", torch::nn::Linear(spec.users ? 2 * D : D, D));
     dense1 = register_module("dense1", torch::nn::Linear(D, D));
     dense2 = register_module("dense2", torch::nn::Linear(D, D));
   }
@@ -45,7 +45,7 @@ class Youtubednn final : public SequenceModel {
     }
     const nn::Histories histories = {nn::view_of(offsets), tokens_};
     const torch::Tensor mean = nn::weighted_items(histories, weight, features.items);  // [S, D]
-    torch::Tensor x = at::cat({features.users, mean}, 1);
+    torch::Tensor x = spec_.users ? at::cat({features.users, mean}, 1) : mean;
     x = at::relu(dense0->forward(nn::dropout(x, spec_.dropout, is_training())));
     x = at::relu(dense1->forward(nn::dropout(x, spec_.dropout, is_training())));
     return {.state = dense2->forward(x), .summary = mean};
