@@ -1,10 +1,12 @@
 // Pre-tokenizers: a text in, the pieces that are tokenized one by one out.
 #include <functional>
+#include <optional>
 
 #include <fmt/format.h>
 #include <unicode/uchar.h>
 
 #include "core/error.h"
+#include "text/byte_level.h"
 #include "text/regex.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
@@ -173,6 +175,29 @@ class Metaspace final : public PreTokenizer {
   bool first_ = false;
 };
 
+// Words as GPT-2 cuts them, their bytes as printable characters.
+class ByteLevel final : public PreTokenizer {
+ public:
+  explicit ByteLevel(const Json& part) : prefix_(part.value("add_prefix_space", true)) {
+    if (part.value("use_regex", true)) words_.emplace(Json{{"Regex", kWords}});
+  }
+  void split(std::string_view piece, bool first, std::vector<std::string>& out) const override {
+    std::string text(piece);
+    if (prefix_ && first && !text.starts_with(' ')) text = ' ' + text;
+    if (!words_) return out.push_back(to_printable(text));
+    for (const Span& span : spans_of(text, words_->find_all(text)))
+      out.push_back(to_printable(std::string_view(text).substr(span.begin, span.end - span.begin)));
+  }
+
+ private:
+  // White space as Unicode has it: ICU's \s lacks some control characters.
+  static constexpr const char* kWords =
+      R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+)"
+      R"(|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+)";
+  bool prefix_;
+  std::optional<Pattern> words_;
+};
+
 class Sequence final : public PreTokenizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<const PreTokenizer>> steps)
@@ -222,6 +247,7 @@ std::unique_ptr<const PreTokenizer> make_pre_tokenizer(const Json& description) 
   if (type == "Sequence") return make_sequence(description);
   if (type == "BertPreTokenizer") return make_bert();
   if (type == "WhitespaceSplit") return white_space();
+  if (type == "ByteLevel") return std::make_unique<ByteLevel>(description);
   if (type == "Metaspace") return std::make_unique<Metaspace>(description);
   if (type == "Whitespace")
     return std::make_unique<ByPattern>(Json{{"Regex", R"(\w+|[^\w\s]+)"}}, Behavior::kRemoved,
@@ -240,8 +266,8 @@ std::unique_ptr<const PreTokenizer> make_pre_tokenizer(const Json& description) 
                                        behavior_of(description.at("behavior").get<std::string>()),
                                        description.value("invert", false));
   throw Error(fmt::format(
-      "pre_tokenizer '{}' is not supported; known: BertPreTokenizer, Digits, Metaspace, "
-      "Punctuation, Sequence, Split, Whitespace, WhitespaceSplit",
+      "pre_tokenizer '{}' is not supported; known: BertPreTokenizer, ByteLevel, Digits, "
+      "Metaspace, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit",
       type));
 }
 

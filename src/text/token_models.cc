@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "text/bpe.h"
 #include "text/tokenizer_parts.h"
 
 namespace llmcf::text {
@@ -12,11 +13,6 @@ namespace llmcf::text {
 namespace {
 
 using Json = nlohmann::json;
-
-size_t character_bytes(char lead) {
-  const auto byte = static_cast<unsigned char>(lead);
-  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
-}
 
 // The most probable segmentation under independent pieces (Kudo 2018), by Viterbi's algorithm.
 class Unigram final : public TokenModel {
@@ -173,7 +169,8 @@ std::unique_ptr<const TokenModel> make_token_model(const Json& description) {
   const auto type = description.at("type").get<std::string>();
   if (type == "Unigram") return std::make_unique<Unigram>(description);
   if (type == "WordPiece") return std::make_unique<WordPiece>(description);
-  throw Error(fmt::format("model '{}' is not supported; known: Unigram, WordPiece", type));
+  if (type == "BPE") return std::make_unique<Bpe>(description);
+  throw Error(fmt::format("model '{}' is not supported; known: BPE, Unigram, WordPiece", type));
 }
 
 }  // namespace llmcf::text

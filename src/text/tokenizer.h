@@ -1,11 +1,11 @@
 // Tokenizers described by a Hugging Face `tokenizer.json`: normalise, split, look up.
 //
-// Supported: models Unigram and WordPiece; normalisers BertNormalizer, Lowercase, NFC, NFD, NFKC,
-// NFKD, StripAccents, Strip, Replace, Prepend, Sequence; pre-tokenizers Metaspace,
-// BertPreTokenizer, Whitespace, WhitespaceSplit, Punctuation, Digits, Split, Sequence. Anything
-// else is an error that names file and part. Post-processors (added [CLS] and the like), truncation
-// and padding are not applied. Special tokens in a text are plain text: catalogue text is not
-// trusted.
+// Supported: models BPE, Unigram and WordPiece; normalisers BertNormalizer, Lowercase, NFC, NFD,
+// NFKC, NFKD, StripAccents, Strip, Replace, Prepend, Sequence; pre-tokenizers Metaspace,
+// BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Punctuation, Digits, Split, Sequence.
+// Anything else is an error that names file and part. Post-processors (added [CLS] and the like),
+// truncation and padding are not applied. Special tokens in a text are plain text: catalogue text
+// is not trusted.
 //
 // Thread safety: encode() is const and may be called from several threads.
 #pragma once

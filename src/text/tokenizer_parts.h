@@ -34,6 +34,12 @@ struct TextHash {
 };
 using Vocabulary = std::unordered_map<std::string, int32_t, TextHash, std::equal_to<>>;
 
+// Bytes of the character that begins with `lead`, in valid UTF-8.
+inline size_t character_bytes(char lead) {
+  const auto byte = static_cast<unsigned char>(lead);
+  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
 class TokenModel {
  public:
   virtual ~TokenModel() = default;

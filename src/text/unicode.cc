@@ -109,6 +109,14 @@ std::string encode_utf8(std::u32string_view text) {
   return bytes;
 }
 
+size_t valid_character(std::string_view text, size_t at) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  auto next = static_cast<int64_t>(at);
+  UChar32 character = 0;
+  U8_NEXT(bytes, next, static_cast<int64_t>(text.size()), character);
+  return character < 0 ? 0 : static_cast<size_t>(next) - at;
+}
+
 std::string replace_invalid(std::string_view text) {
   if (!first_invalid_utf8(text)) return std::string(text);
   return encode_utf8(decode(text));

@@ -14,6 +14,8 @@ void fold(std::string_view text, std::u32string& folded);
 std::u32string decode(std::string_view text);
 std::string encode_utf8(std::u32string_view text);
 void append_utf8(char32_t character, std::string& text);
+// Bytes of the character that is at `at`; 0 if it is not valid UTF-8 there.
+size_t valid_character(std::string_view text, size_t at);
 // The text itself, or a copy in which such bytes are U+FFFD.
 std::string replace_invalid(std::string_view text);
 
