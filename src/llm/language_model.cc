@@ -72,7 +72,7 @@ torch::Tensor frequencies_of(const ModelConfig& config, torch::Device device) {
 
 torch::Tensor Linear::forward(const torch::Tensor& x, bool training) const {
   const torch::Tensor y = at::linear(x, weight, bias);
-  if (!lora_a.defined()) return y;
+  if (!lora_a.defined() || lora_scale <= 0) return y;  // none, or merged
   const torch::Tensor kept = lora_dropout > 0 && training ? at::dropout(x, lora_dropout, true) : x;
   const torch::Tensor low = at::linear(kept.to(lora_a.scalar_type()), lora_a);
   return y + (lora_scale * at::linear(low, lora_b)).to(y.scalar_type());

@@ -27,11 +27,11 @@ namespace llmcf::llm {
 
 // y = x W^T + b, and with an adapter + scale * (dropout(x) A^T) B^T (Hu et al., LoRA, ICLR 2022).
 struct Linear {
-  torch::Tensor weight;  // [out, in]
-  torch::Tensor bias;    // [out] or undefined
-  torch::Tensor lora_a;  // [r, in] or undefined
-  torch::Tensor lora_b;  // [out, r]
-  double lora_scale = 0;
+  torch::Tensor weight;     // [out, in]
+  torch::Tensor bias;       // [out] or undefined
+  torch::Tensor lora_a;     // [r, in] or undefined
+  torch::Tensor lora_b;     // [out, r]
+  double lora_scale = 0;    // negative: merged into the weight
   double lora_dropout = 0;  // only where `training`
 
   torch::Tensor forward(const torch::Tensor& x, bool training) const;
