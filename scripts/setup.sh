@@ -11,7 +11,7 @@ packages=(
   libtorch-dev libopenblas-openmp-dev libopenblas0-openmp libeigen3-dev libhwy-dev libfaiss-dev
   # files, formats, text
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev zlib1g-dev libzstd-dev libxxhash-dev
-  libsqlite3-dev libicu-dev libsentencepiece-dev
+  libsqlite3-dev libicu-dev libprotobuf-dev
   # program
   libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev
   # report: the charts' library, embedded into its page

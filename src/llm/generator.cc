@@ -92,7 +92,7 @@ int64_t Generator::running() const {
   return static_cast<int64_t>(running_.size());
 }
 
-void Generator::submit(GenerationRequest request, OnDone on_done, OnText on_text) {
+void Generator::check(const GenerationRequest& request) const {
   request.sampling.check();
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length < 1) throw Error("a prompt is empty: give at least one token");
@@ -107,6 +107,10 @@ void Generator::submit(GenerationRequest request, OnDone on_done, OnText on_text
           fmt::format("token {} is outside the vocabulary of {}", id, model_.config().vocabulary));
   for (const std::string& stop : request.stop)
     if (stop.empty()) throw Error("a stop string is empty");
+}
+
+void Generator::submit(GenerationRequest request, OnDone on_done, OnText on_text) {
+  check(request);
   waiting_.push_back(
       std::make_unique<Running>(std::move(request), std::move(on_done), std::move(on_text)));
 }

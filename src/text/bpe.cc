@@ -3,12 +3,10 @@
 // a piece may be megabytes long.
 #include "text/bpe.h"
 
-#include <algorithm>
-#include <queue>
-
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "text/pair_merging.h"
 
 namespace llmcf::text {
 
@@ -19,20 +17,6 @@ using Json = nlohmann::json;
 uint64_t pair_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32U | static_cast<uint32_t>(right);
 }
-
-struct Symbol {
-  int32_t id = -1;  // -1 = merged away
-  int64_t previous = -1, next = -1;
-};
-
-struct Candidate {
-  int32_t rank = 0;
-  int64_t left = 0;
-  int32_t left_id = 0, right_id = 0;  // as when it was queued
-  bool operator>(const Candidate& other) const {
-    return rank != other.rank ? rank > other.rank : left > other.left;
-  }
-};
 
 }  // namespace
 
@@ -112,35 +96,12 @@ void Bpe::tokenize(std::string_view piece, std::vector<int32_t>& ids) const {
   }
   std::vector<int32_t> letters;
   characters(piece, letters);
-  std::vector<Symbol> symbols;
-  const auto count = static_cast<int64_t>(letters.size());
-  for (int64_t i = 0; i < count; ++i)
-    symbols.push_back({letters[static_cast<size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  const auto at = [&](int64_t i) -> Symbol& { return symbols[static_cast<size_t>(i)]; };
-  const auto offer = [&](int64_t left) {
-    if (left < 0 || at(left).next < 0) return;
-    const int32_t a = at(left).id, b = at(at(left).next).id;
-    if (const auto found = merges_.find(pair_key(a, b)); found != merges_.end())
-      queue.push({found->second.rank, left, a, b});
-  };
-  for (int64_t i = 0; i < count; ++i)
-    offer(i);
-  while (!queue.empty()) {
-    const Candidate best = queue.top();
-    queue.pop();
-    Symbol& left = at(best.left);
-    if (left.id != best.left_id || left.next < 0 || at(left.next).id != best.right_id) continue;
-    Symbol& right = at(left.next);
-    left.id = merges_.at(pair_key(left.id, right.id)).id;
-    right.id = -1;
-    left.next = right.next;
-    if (left.next >= 0) at(left.next).previous = best.left;
-    offer(left.previous);
-    offer(best.left);
-  }
-  for (const Symbol& symbol : symbols)
-    if (symbol.id >= 0) ids.push_back(symbol.id);
+  merge_pairs(letters, [this](int32_t left, int32_t right) -> std::optional<MergedPair> {
+    const auto found = merges_.find(pair_key(left, right));
+    if (found == merges_.end()) return std::nullopt;
+    return MergedPair{static_cast<double>(found->second.rank), found->second.id};
+  });
+  ids.insert(ids.end(), letters.begin(), letters.end());
 }
 
 }  // namespace llmcf::text

@@ -72,13 +72,13 @@ class Shipped : public ::testing::TestWithParam<const char*> {
 
 TEST_P(Shipped, RoundTripsAnyBytes) {
   for (const std::string& text : texts())
-    EXPECT_EQ(tokenizer_->decode(tokenizer_->encode(text)), text) << ::testing::PrintToString(text);
+    EXPECT_EQ(tokenizer_->decode(tokenizer_->encode(text)), text);
 }
 
 TEST_P(Shipped, TakesTenMegabytes) {
   const std::string text = large();
   const std::vector<int32_t> ids = tokenizer_->encode(text);
-  EXPECT_EQ(tokenizer_->decode(ids), text);
+  EXPECT_TRUE(tokenizer_->decode(ids) == text);  // too long to print
 }
 
 TEST_P(Shipped, RefusesIdsOutsideTheVocabulary) {
@@ -102,7 +102,45 @@ TEST(SentencePieceTokenizer, KnowsTheIdsOfLlama2) {
   EXPECT_EQ(tokenizer->special("<s>"), 1);
   EXPECT_EQ(tokenizer->special("</s>"), 2);
   EXPECT_EQ(tokenizer->special("the"), std::nullopt) << "an ordinary piece";
-  EXPECT_THAT(tokenizer->encode("Hello world"), ElementsAre(15043, 3186));
+  // What the SentencePiece library (0.1.97) gives.
+  const std::pair<std::string, std::vector<int32_t>> recorded[] = {
+      {R"~(Hello world)~", {15043, 3186}},
+      {R"~(hello  world)~", {22172, 29871, 3186}},
+      {R"~( leading)~", {29871, 8236}},
+      {R"~(trailing )~", {25053, 29871}},
+      {R"~(naïve café — “quotes” … €5.00)~",
+       {1055, 30085, 345, 274, 28059, 813, 1346, 339, 4769, 30024, 16088, 25540, 29945, 29889,
+        29900, 29900}},
+      {R"~(日本語のテキスト と 中文文本 및 한국어)~",
+       {29871, 30325, 30346, 30968, 30199, 30572, 30454, 30255, 30279, 29871, 30364, 29871,
+        30275, 30333, 30333, 30346, 29871, 238,   179,   146,   29871, 30877, 31293, 31129}},
+      {R"~(🙂👩‍👩‍👧‍👦🏳️‍🌈 emoji)~",
+       {29871, 243,   162,   156,   133, 243, 162,   148, 172, 30722, 243, 162, 148,
+        172,   30722, 243,   162,   148, 170, 30722, 243, 162, 148,   169, 243, 162,
+        146,   182,   30598, 30722, 243, 162, 143,   139, 953, 29877, 2397}},
+      {R"~(<s> </s> <0x41>)~",
+       {529, 29879, 29958, 1533, 29879, 29958, 529, 29900, 29916, 29946, 29896, 29958}},
+      {R"~(▁ mark)~", {259, 2791}},
+      {R"~(123 4567 89.01 1e-5 0x1F)~",
+       {29871, 29896, 29906, 29941, 29871, 29946, 29945, 29953, 29955, 29871, 29947, 29929, 29889,
+        29900, 29896, 29871, 29896, 29872, 29899, 29945, 29871, 29900, 29916, 29896, 29943}},
+      {R"~(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa)~",
+       {263, 27137, 27137, 27137, 27137, 27137, 27137, 27137, 27137, 27137, 27137, 27137, 27137,
+        27137, 27137, 7340, 29874}},
+      {R"~(العربية עברית हिन्दी)~",
+       {24508, 30218, 30156, 30177, 30163, 30242, 29871, 30324, 30276, 30236, 30196, 30286, 29871,
+        30714, 30436, 30424, 30296, 30694, 30580}},
+      {R"~(snake_case CamelCase http://example.org/?q=1&r=2)~",
+       {269,   21040, 29918, 4878,  5500,  295,   8259,  1732,  597,   4773,
+        29889, 990,   13401, 29939, 29922, 29896, 29987, 29878, 29922, 29906}},
+      {R"~([INST] Would the user buy it? [/INST])~",
+       {518, 25580, 29962, 10878, 278, 1404, 15649, 372, 29973, 518, 29914, 25580, 29962}},
+      {R"~(  )~", {1678}},
+      {R"~(ﬁ ligature Ａ)~", {29871, 31017, 14172, 1535, 29871, 242, 191, 164}},
+      {R"~(don't can't we'll)~", {1016, 29915, 29873, 508, 29915, 29873, 591, 29915, 645}},
+  };
+  for (const auto& [text, ids] : recorded)
+    EXPECT_EQ(tokenizer->encode(text), ids) << text;
   EXPECT_THAT(tokenizer->encode("</s>"), ::testing::Not(::testing::Contains(2)));
   EXPECT_THAT(tokenizer->encode("\xFF"), ElementsAre(29871, 3 + 0xFF));
 }
