@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
   llmcf::apps::add_doctor(app);
   llmcf::apps::add_experiment(app);
   llmcf::apps::add_drift(app);
+  llmcf::apps::add_llm(app);
   llmcf::apps::add_batch(app);
 
   try {

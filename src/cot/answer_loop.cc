@@ -59,10 +59,10 @@ AnswerLoop::AnswerLoop(Task task, Settings settings, const Spending& spent)
 LoopReport AnswerLoop::run(int64_t jobs) {
   Progress progress(settings_.name, jobs, "jobs");
   progress_ = &progress;
-  if (task_.reasoner.address().empty())
-    run_batches();
-  else
+  if (task_.reasoner.waits())
     run_requests();
+  else
+    run_batches();
   progress_ = nullptr;
   return report_;
 }
@@ -159,10 +159,11 @@ void AnswerLoop::take(Asker::End end, int64_t job) {
     } else {
       ++report_.failed;
       if (++failures_in_a_row_ == settings_.effort.max_failures) {
-        throw Error(
-            fmt::format("{}: {} jobs in a row got no answer, the last one is job {} "
-                        "(`llmcf pool show` tells why); run again to go on",
-                        task_.reasoner.address(), failures_in_a_row_, job));
+        throw Error(fmt::format(
+            "{}: {} jobs in a row got no answer, the last one is job {} "
+            "(`llmcf pool show` tells why); run again to go on",
+            task_.reasoner.address().empty() ? task_.reasoner.model() : task_.reasoner.address(),
+            failures_in_a_row_, job));
       }
     }
   }

@@ -24,11 +24,18 @@ int64_t approximate_tokens(std::string_view text) {
   return (characters + 3) / 4;
 }
 
-std::unique_ptr<Reasoner> make_reasoner(const Config& reason) {
-  const std::string kind = reason.get_choice("kind", "template", {"template", "endpoint"});
+std::unique_ptr<Reasoner> make_reasoner(const Config& reason, const MakeLocal& local) {
+  const std::string kind = reason.get_choice("kind", "template", {"template", "endpoint", "local"});
   // The other kind's section may stand beside it: switching is one word.
   const Config endpoint = reason.section("endpoint");
   const Config offline = reason.section("template");
+  const Config in_process = reason.section("local");
+  if (kind == "local") {
+    if (!reason.has("local"))
+      reason.fail("kind", "local, but the section 'local' is missing; it takes at least model");
+    if (!local) reason.fail("kind", "local needs a build with libtorch");
+    return local(in_process);
+  }
   if (kind == "endpoint") {
     if (!reason.has("endpoint")) {
       reason.fail("kind",

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,7 +63,7 @@ class Reasoner {
  public:
   virtual ~Reasoner() = default;
 
-  virtual std::string kind() const = 0;   // "template", "endpoint"
+  virtual std::string kind() const = 0;   // "template", "endpoint", "local"
   virtual std::string model() const = 0;  // shown wherever its texts are shown
   bool is_template() const { return kind() == "template"; }
   // Changes whenever answers would, the prompt apart.
@@ -71,6 +72,9 @@ class Reasoner {
   virtual std::string judging_settings() const { return settings(); }
   // Where prompts are sent, without credentials; empty if they do not leave the process.
   virtual std::string address() const { return ""; }
+  // Whether an attempt waits for more than its own thread (a server, a model that others ask as
+  // well): then `concurrency` are asked at once, each with its line in the ledger.
+  virtual bool waits() const { return !address().empty(); }
   // Whether the address can only be this machine. True if there is none.
   virtual bool is_local() const { return true; }
   // The most one attempt at this request can cost. Zero if it is free.
@@ -93,9 +97,11 @@ class Reasoner {
                                 const std::atomic<bool>* cancelled) const = 0;
 };
 
-// Key `kind` of the reason section: template (default) or endpoint; its settings are in the
-// section of the same name. Throws InputError for an unknown kind or key.
-std::unique_ptr<Reasoner> make_reasoner(const Config& reason);
+// Key `kind` of the reason section: template (default), endpoint, or local; its settings are in the
+// section of the same name. `local` makes the last (it needs libtorch, which this room does not);
+// without it that kind is refused. Throws InputError for an unknown kind or key.
+using MakeLocal = std::function<std::unique_ptr<Reasoner>(const Config& section)>;
+std::unique_ptr<Reasoner> make_reasoner(const Config& reason, const MakeLocal& local = {});
 
 // About 4 characters of Latin script are one token. An approximation: every model has its own.
 int64_t approximate_tokens(std::string_view text);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -17,6 +16,7 @@
 #include "core/files.h"
 #include "core/random.h"
 #include "llm/checkpoint.h"
+#include "llm/model_directory.h"
 
 namespace llmcf::llm {
 
@@ -54,34 +54,6 @@ bool merged(LanguageModel& model) {
 void flip(LanguageModel& model) {
   for (auto& [name, linear] : model.linears())
     linear->lora_scale = -linear->lora_scale;
-}
-
-// Fills a fresh directory beside `directory`, then gives it its name.
-void write_whole(const fs::path& directory, const std::function<void(const fs::path&)>& fill) {
-  if (fs::exists(directory))
-    throw Error(
-        fmt::format("{} is there already; remove it or choose another place", directory.string()));
-  const fs::path parent = fs::absolute(directory).parent_path();
-  fs::create_directories(parent);
-  const fs::path fresh = parent / ("." + directory.filename().string() + ".partial");
-  fs::remove_all(fresh);
-  fs::create_directories(fresh);
-  fill(fresh);
-  fs::rename(fresh, directory);
-}
-
-void copy_others(const fs::path& from, const fs::path& to) {
-  for (const auto& entry : fs::directory_iterator(from)) {
-    const auto name = entry.path().filename().string();
-    const bool weights = entry.path().extension() == ".safetensors" ||
-                         name.ends_with(".index.json") || entry.path().extension() == ".bin";
-    if (entry.is_regular_file() && !weights && name != "config.json" && name != kAdapterConfig)
-      fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
-  }
-}
-
-std::string dtype_text(torch::Dtype dtype) {
-  return dtype == torch::kBFloat16 ? "bfloat16" : dtype == torch::kHalf ? "float16" : "float32";
 }
 
 }  // namespace
@@ -144,7 +116,7 @@ void unmerge_adapter(LanguageModel& model) {
 
 void save_adapter(LanguageModel& model, const LoraOptions& options, const std::string& base,
                   const fs::path& directory) {
-  write_whole(directory, [&](const fs::path& fresh) {
+  write_directory(directory, [&](const fs::path& fresh) {
     const nlohmann::ordered_json config = {{"base_model_name_or_path", base},
                                            {"bias", "none"},
                                            {"fan_in_fan_out", false},
@@ -186,35 +158,6 @@ LoraOptions load_adapter(LanguageModel& model, const fs::path& directory) {
     tensor.copy_(at::from_blob(const_cast<float*>(values.data()), tensor.sizes(), torch::kFloat));
   }
   return options;
-}
-
-void interpolate(const fs::path& a, const fs::path& b, double alpha, const fs::path& out) {
-  if (!(alpha >= 0 && alpha <= 1))
-    throw Error(fmt::format("alpha is {}, expected 0 (the first model) to 1 (the second)", alpha));
-  const ModelConfig config = ModelConfig::load(a);
-  const Checkpoint first(a), second(b);
-  if (first.names() != second.names())
-    throw InputError(b.string(), 0, fmt::format("holds other tensors than {}", a.string()));
-  const LanguageModel shapes(config, torch::kFloat, torch::kCPU);
-  const torch::NoGradGuard no_gradients;
-  const auto tensors = shapes.parameters();
-  for (const auto& [name, tensor] : tensors) {
-    torch::Tensor from = tensor, to = at::empty_like(tensor);
-    first.read(name, from);
-    second.read(name, to);
-    from.add_(to - from, alpha);
-  }
-  save_model(shapes, b, out);
-}
-
-void save_model(const LanguageModel& model, const fs::path& like, const fs::path& directory) {
-  write_whole(directory, [&](const fs::path& fresh) {
-    nlohmann::json config = model.config().source;
-    config["torch_dtype"] = dtype_text(model.dtype());
-    if (!like.empty()) copy_others(like, fresh);
-    write_file(fresh / "config.json", config.dump(2) + "\n");
-    write_checkpoint(fresh, model.parameters());
-  });
 }
 
 }  // namespace llmcf::llm

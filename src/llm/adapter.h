@@ -1,4 +1,4 @@
-// Low-rank adapters (LoRA; Hu et al., ICLR 2022) and what can be done with two sets of weights.
+// Low-rank adapters (LoRA; Hu et al., ICLR 2022).
 //
 //   r rank   scale alpha / r
 #pragma once
@@ -39,16 +39,5 @@ void unmerge_adapter(LanguageModel& model);
 void save_adapter(LanguageModel& model, const LoraOptions& options, const std::string& base,
                   const std::filesystem::path& directory);
 LoraOptions load_adapter(LanguageModel& model, const std::filesystem::path& directory);
-
-// Weights a + alpha (b - a) of two directories of one architecture, written to `out` with b's other
-// files: Wise-FT(alpha) with `a` the model before tuning and `b` after (Wortsman et al., CVPR
-// 2022). In fp32.
-void interpolate(const std::filesystem::path& a, const std::filesystem::path& b, double alpha,
-                 const std::filesystem::path& out);
-
-// Writes config.json, weights and what `like` holds beside them (tokenizer, templates) to
-// `directory`, which is whole or absent. Throws Error if it is there already.
-void save_model(const LanguageModel& model, const std::filesystem::path& like,
-                const std::filesystem::path& directory);
 
 }  // namespace llmcf::llm

@@ -7,17 +7,16 @@
 #include <mutex>
 #include <thread>
 
-#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/from_blob.h>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
 #include "llm/adapter.h"
+#include "llm/device.h"
 #include "llm/generator.h"
 
 namespace llmcf::llm {
@@ -27,47 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kLongestSlot = 4096;
-
-torch::Device device_of(const std::string& name) {
-  if (name == "auto")
-    return at::hasCUDA() ? torch::Device(torch::kCUDA) : torch::Device(torch::kCPU);
-  if (name == "cpu") return torch::kCPU;
-  if (name == "cuda" || name.starts_with("cuda:")) {
-    if (!at::hasCUDA())
-      throw Error(fmt::format("device '{}': there is no usable CUDA device", name));
-    return torch::Device(name);
-  }
-  throw Error(unknown_name("device", name, {"auto", "cpu", "cuda"}));
-}
-
-torch::Dtype dtype_of_name(const std::string& name, torch::Device device) {
-  if (name == "auto") return device.is_cpu() ? torch::kFloat : torch::kBFloat16;
-  if (name == "float32") return torch::kFloat;
-  if (name == "bfloat16") return torch::kBFloat16;
-  if (name == "float16") return torch::kHalf;
-  throw Error(unknown_name("dtype", name, {"auto", "float32", "bfloat16", "float16"}));
-}
-
-ChatTemplate template_of(const std::string& name, const fs::path& model,
-                         const text::LanguageTokenizer& tokenizer) {
-  if (name != "auto") return chat_template(name);
-  const fs::path file = model / "tokenizer_config.json";
-  std::string written;
-  if (fs::exists(file)) {
-    try {
-      const auto json = nlohmann::json::parse(read_file(file));
-      if (json.contains("chat_template") && json["chat_template"].is_string())
-        written = json["chat_template"].get<std::string>();
-    } catch (const nlohmann::json::exception& error) {
-      throw InputError(file.string(), 0, fmt::format("not JSON: {}", error.what()));
-    }
-  }
-  const auto says = [&](std::string_view mark) { return written.find(mark) != std::string::npos; };
-  if (says("<|im_start|>") || tokenizer.special("<|im_start|>")) return ChatTemplate::kChatml;
-  if (says("<|start_header_id|>") || tokenizer.special("<|start_header_id|>"))
-    return ChatTemplate::kLlama3;
-  return says("[INST]") ? ChatTemplate::kLlama2 : ChatTemplate::kPlain;
-}
 
 constexpr size_t kWholeFile = size_t{64} << 20;  // up to here, all of a file is hashed
 constexpr size_t kPart = size_t{64} << 10, kParts = 256;
@@ -118,10 +76,10 @@ struct Engine::Impl {
 
   explicit Impl(const EngineOptions& options)
       : tokenizer(text::load_language_tokenizer(options.model)),
-        chat(template_of(options.chat, options.model, *tokenizer)),
+        chat(chat_template_of(options.chat, options.model, *tokenizer)),
         name(fs::absolute(options.model).lexically_normal().filename().string()) {
-    const torch::Device device = device_of(options.device);
-    const torch::Dtype dtype = dtype_of_name(options.dtype, device);
+    const torch::Device device = device_named(options.device);
+    const torch::Dtype dtype = dtype_named(options.dtype, device);
     model = LanguageModel::load(options.model, dtype, device);
     if (!options.adapter.empty()) {
       load_adapter(*model, options.adapter);
@@ -214,6 +172,13 @@ int64_t Engine::capacity() const {
 
 std::vector<int32_t> Engine::prompt(const std::vector<Turn>& turns) const {
   return prompt_ids(turns, impl_->chat, *impl_->tokenizer);
+}
+
+std::vector<int32_t> Engine::raw_prompt(std::string_view text) const {
+  std::vector<int32_t> ids = impl_->tokenizer->encode(text);
+  if (const int32_t begin = impl_->model->config().begin_id; begin >= 0)
+    ids.insert(ids.begin(), begin);
+  return ids;
 }
 
 std::future<Generation> Engine::generate(GenerationRequest request, OnText on_text) {

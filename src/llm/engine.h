@@ -47,6 +47,8 @@ class Engine {
   const std::string& name() const;  // the directory's
   int64_t capacity() const;
 
+  // A text to be continued as it is, behind the token that begins texts.
+  std::vector<int32_t> raw_prompt(std::string_view text) const;
   // The prompt of a conversation; the last turn is the user's.
   std::vector<int32_t> prompt(const std::vector<Turn>& turns) const;
 

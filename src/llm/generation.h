@@ -35,6 +35,9 @@ struct Generation {
   std::string text;
   Finish finish = Finish::kLength;
   std::vector<TokenScore> scores;  // by token, if asked for
+  // Alternatives of the first token as texts with log probabilities, if asked for; also where that
+  // token ended the text.
+  std::vector<std::pair<std::string, float>> verdicts;
   int64_t prompt_tokens = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "llm/generator.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -14,6 +15,8 @@
 namespace llmcf::llm {
 
 namespace {
+
+constexpr int64_t kPrefill = 256;  // tokens of a prompt at a time: attention's scores stay small
 
 // Bytes at the end of `text` that may become a UTF-8 character with more of them.
 size_t open_bytes(std::string_view text) {
@@ -122,13 +125,16 @@ void Generator::admit() {
     Running& entered = *running_.back();
     entered.seen = entered.request.prompt;
     entered.result.prompt_tokens = static_cast<int64_t>(entered.seen.size());
-    std::vector<int64_t> ids(entered.seen.begin(), entered.seen.end());
-    std::vector<int64_t> positions(ids.size());
-    for (size_t i = 0; i < ids.size(); ++i)
-      positions[i] = static_cast<int64_t>(i);
-    const CacheView view{cache_, running() - 1, static_cast<int64_t>(ids.size())};
-    const torch::Tensor hidden = model_.hidden(
-        {row_of(ids, 1, model_.device()), row_of(positions, 1, model_.device()), {}}, &view);
+    torch::Tensor hidden;
+    for (int64_t first = 0; first < entered.result.prompt_tokens; first += kPrefill) {
+      const int64_t last = std::min(entered.result.prompt_tokens, first + kPrefill);
+      std::vector<int64_t> ids(entered.seen.begin() + first, entered.seen.begin() + last);
+      std::vector<int64_t> positions(ids.size());
+      std::iota(positions.begin(), positions.end(), first);
+      const CacheView view{cache_, running() - 1, last};
+      hidden = model_.hidden(
+          {row_of(ids, 1, model_.device()), row_of(positions, 1, model_.device()), {}}, &view);
+    }
     torch::Tensor logits =
         model_.logits(hidden.narrow(1, hidden.size(1) - 1, 1)).view({-1}).cpu().contiguous();
     take(entered, {logits.data_ptr<float>(), static_cast<size_t>(logits.numel())});
@@ -144,6 +150,9 @@ void Generator::take(Running& running, std::span<float> logits) {
   const std::vector<float> own =
       scored ? std::vector<float>(logits.begin(), logits.end()) : std::vector<float>();
   const int32_t id = sample(logits, running.seen, request.sampling, running.random);
+  if (request.log_probabilities > 0 && running.seen.size() == request.prompt.size())
+    for (const auto& [other, odds] : most_likely(own, request.log_probabilities))
+      result.verdicts.emplace_back(other < tokenizer_.size() ? tokenizer_.bytes(other) : "", odds);
   running.seen.push_back(id);
   const auto& ends = model_.config().end_ids;
   bool flush = false;

@@ -10,6 +10,7 @@
 #include "cot/reasoner.h"
 #include "pipeline/annotations.h"
 #include "pipeline/erasure.h"
+#include "pipeline/local_reasoner.h"
 #include "pipeline/results.h"
 #include "pipeline/stage_key.h"
 #include "text/make_encoder.h"
@@ -71,7 +72,7 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
           cot::Prompt::from(config.reason, "item_prompt", "item_default", cot::PromptUse::kItem)),
       teach_prompt_(
           cot::Prompt::from(config.teach, "prompt", "teach_default", cot::PromptUse::kTeach)),
-      reasoner_(cot::make_reasoner(config.reason)),
+      reasoner_(make_reasoner(config.reason)),
       example_options_(cot::ExampleOptions::from(config.pool)),
       teach_options_(cot::TeachOptions::from(config.teach, reasoner_->judges())),
       retrieval_options_(retrieval::RetrievalOptions::from(config.retrieve, config.protocol)) {

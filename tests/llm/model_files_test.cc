@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "llm/adapter.h"
 #include "llm/checkpoint.h"
+#include "llm/model_directory.h"
 #include "llm/toy_model.h"
 
 namespace llmcf::llm {

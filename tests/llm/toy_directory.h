@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "llm/adapter.h"
+#include "llm/model_directory.h"
 #include "llm/toy_model.h"
 
 namespace llmcf::llm::testing {

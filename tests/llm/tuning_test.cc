@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "llm/checkpoint.h"
+#include "llm/model_directory.h"
 #include "llm/toy_model.h"
 #include "llm/tuner.h"
 

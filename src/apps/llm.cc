@@ -1,0 +1,184 @@
+// llmcf llm: language models of one's own. Tuning, generation, adapters, weights between two
+// models.
+#include <iostream>
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/strings.h"
+#include "core/threads.h"
+#include "llm/engine.h"
+#include "llm/model_directory.h"
+#include "llm/tuning_run.h"
+#include "nn/runtime.h"
+
+namespace llmcf::apps {
+
+namespace {
+
+void add_tune(CLI::App& parent) {
+  auto file = std::make_shared<std::string>();
+  auto overrides = std::make_shared<std::vector<std::string>>();
+  auto* command = parent.add_subcommand("tune", "tune a model on instructions, whole or by LoRA");
+  command->add_option("config", *file, "what to tune on what (YAML)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("--set", *overrides, "replace a value of the file, e.g. --set tune.epochs=3");
+  command->callback([file, overrides] {
+    nn::set_threads(thread_count());
+    Config config = Config::load(*file);
+    for (const std::string& text : *overrides) {
+      const size_t at = text.find('=');
+      if (at == std::string::npos) throw Error(fmt::format("--set {}: expected key=value", text));
+      config.set(text.substr(0, at), text.substr(at + 1));
+    }
+    const llm::TuningReport report = llm::run_tuning(config);
+    fmt::print("{} steps on {} conversations: loss {:.4f} to {:.4f}\n", report.steps,
+               report.conversations, report.first_loss, report.last_loss);
+    if (report.valid_before > 0)
+      fmt::print("held-out loss {:.4f} to {:.4f}\n", report.valid_before, report.valid_after);
+    fmt::print("{}\n", report.out.lexically_normal().string());
+  });
+}
+
+struct GenerateArguments {
+  llm::EngineOptions engine;
+  llm::GenerationRequest request;
+  std::string prompt, file, system;
+  bool raw = false;
+  int64_t samples = 1;
+};
+
+void add_engine_options(CLI::App& command, llm::EngineOptions& engine) {
+  command.add_option("--model", engine.model, "a model directory in the Hugging Face layout")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  command.add_option("--adapter", engine.adapter, "a LoRA adapter in PEFT's layout")
+      ->check(CLI::ExistingDirectory);
+  command.add_option("--device", engine.device, "auto, cpu, cuda, cuda:1, ...");
+  command.add_option("--dtype", engine.dtype, "auto, float32, bfloat16, float16");
+  command.add_option("--chat", engine.chat, "auto, llama2, llama3, chatml, plain");
+  command.add_option("--slots", engine.slots, "generations at once")->check(CLI::Range(1, 4096));
+  command.add_option("--capacity", engine.capacity, "tokens of a prompt and its answer; 0 = auto");
+}
+
+void add_generate(CLI::App& parent) {
+  auto arguments = std::make_shared<GenerateArguments>();
+  auto* command = parent.add_subcommand("generate", "answer prompts");
+  add_engine_options(*command, arguments->engine);
+  auto& request = arguments->request;
+  auto* prompt =
+      command->add_option("--prompt", arguments->prompt, "one prompt; its answer streams");
+  command
+      ->add_option("--prompts", arguments->file,
+                   "a file with one prompt a line; answers are JSON lines")
+      ->check(CLI::ExistingFile)
+      ->excludes(prompt);
+  command->add_option("--system", arguments->system, "what stands before every prompt");
+  command->add_flag("--raw", arguments->raw,
+                    "prompts are continued as they are, without a template");
+  command->add_option("--samples", arguments->samples, "answers per prompt")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--max-tokens", request.max_tokens, "tokens of an answer at most");
+  command->add_option("--temperature", request.sampling.temperature, "0 = the most likely token");
+  command->add_option("--top-k", request.sampling.top_k, "only the k most likely tokens; 0 = all");
+  command->add_option("--top-p", request.sampling.top_p, "only the fewest tokens that sum to p");
+  command->add_option("--repetition-penalty", request.sampling.repetition_penalty, "1 = none");
+  command->add_option("--stop", request.stop, "the answer ends before this text; may be repeated");
+  command->add_option("--seed", request.seed, "of all draws");
+  command->callback([arguments] {
+    nn::set_threads(thread_count());
+    if (arguments->prompt.empty() == arguments->file.empty())
+      throw Error("give --prompt TEXT or --prompts FILE");
+    llm::Engine engine(arguments->engine);
+    const auto ask = [&](std::string_view text, int64_t sample, llm::Engine::OnText on_text = {}) {
+      llm::GenerationRequest one = arguments->request;
+      one.sample = sample;
+      if (arguments->raw) {
+        one.prompt = engine.raw_prompt(text);
+      } else {
+        std::vector<llm::Turn> turns;
+        if (!arguments->system.empty()) turns.push_back({llm::Role::kSystem, arguments->system});
+        turns.push_back({llm::Role::kUser, std::string(text)});
+        one.prompt = engine.prompt(turns);
+      }
+      return engine.generate(std::move(one), std::move(on_text));
+    };
+    if (!arguments->prompt.empty()) {
+      for (int64_t sample = 0; sample < arguments->samples; ++sample) {
+        ask(arguments->prompt, sample, [](std::string_view piece) {
+          std::cout << piece << std::flush;
+          return true;
+        }).wait();
+        std::cout << std::endl;
+      }
+      return;
+    }
+    const std::string content = read_file(arguments->file);
+    std::vector<std::pair<std::string, std::future<llm::Generation>>> answers;
+    for (const std::string_view line : split(content, '\n'))
+      if (!trim(line).empty())
+        for (int64_t sample = 0; sample < arguments->samples; ++sample)
+          answers.emplace_back(line, ask(line, sample));
+    for (auto& [text, answer] : answers) {
+      const llm::Generation generation = answer.get();
+      fmt::print("{}\n", nlohmann::ordered_json{{"prompt", text},
+                                                {"answer", trim(generation.text)},
+                                                {"finish_reason", finish_name(generation.finish)},
+                                                {"tokens", generation.ids.size()}}
+                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    }
+  });
+}
+
+void add_weights(CLI::App& parent) {
+  struct Arguments {
+    std::filesystem::path a, b, out;
+    double alpha = 0.5;
+  };
+  auto between = std::make_shared<Arguments>();
+  auto* interpolate =
+      parent.add_subcommand("interpolate", "Wise-FT: weights between a model and its tuned one");
+  interpolate->add_option("--from", between->a, "the model before tuning")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  interpolate->add_option("--to", between->b, "the tuned one")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  interpolate->add_option("--alpha", between->alpha, "0 = the first, 1 = the second")
+      ->required()
+      ->check(CLI::Range(0.0, 1.0));
+  interpolate->add_option("--out", between->out, "directory to write")->required();
+  interpolate->callback([between] {
+    llm::interpolate(between->a, between->b, between->alpha, between->out);
+    fmt::print("{}\n", between->out.string());
+  });
+
+  auto merged = std::make_shared<Arguments>();
+  auto* merge = parent.add_subcommand("merge", "a model with a LoRA adapter added to its weights");
+  merge->add_option("--model", merged->a, "the model")->required()->check(CLI::ExistingDirectory);
+  merge->add_option("--adapter", merged->b, "the adapter")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  merge->add_option("--out", merged->out, "directory to write")->required();
+  merge->callback([merged] {
+    llm::merge(merged->a, merged->b, merged->out);
+    fmt::print("{}\n", merged->out.string());
+  });
+}
+
+}  // namespace
+
+void add_llm(CLI::App& app) {
+  auto* command = app.add_subcommand("llm", "language models: tune, generate, merge, interpolate");
+  command->require_subcommand(1);
+  add_tune(*command);
+  add_generate(*command);
+  add_weights(*command);
+}
+
+}  // namespace llmcf::apps

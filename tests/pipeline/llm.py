@@ -1,0 +1,157 @@
+"""Drives `llmcf llm` and the reasoner `local` from outside: a tiny model is tuned, continued after a kill, merged,
+asked, and fills a pool.
+
+Usage: llm.py LLMCF_PROGRAM
+"""
+import json
+import pathlib
+import random
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+
+import small_run
+from small_run import expect
+
+WIDTH, INNER, LAYERS, VOCABULARY = 32, 64, 2, 259
+
+
+def write_safetensors(path, tensors):
+    """tensors: name -> (shape, floats)"""
+    header, blob = {}, b""
+    for name, (shape, values) in tensors.items():
+        data = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(blob), len(blob) + len(data)]}
+        blob += data
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + blob)
+
+
+def write_model(directory):
+    """A LLaMA with random weights whose tokens are bytes, as another program would write it."""
+    directory.mkdir()
+    draw = random.Random(1)
+    tensors = {}
+
+    def add(name, *shape):
+        count = 1
+        for size in shape:
+            count *= size
+        norm = name.endswith("norm.weight")
+        tensors[name] = (list(shape), [1.0 if norm else draw.gauss(0, 0.1) for _ in range(count)])
+
+    add("model.embed_tokens.weight", VOCABULARY, WIDTH)
+    for layer in range(LAYERS):
+        prefix = f"model.layers.{layer}."
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            add(f"{prefix}self_attn.{name}.weight", WIDTH, WIDTH)
+        add(prefix + "mlp.gate_proj.weight", INNER, WIDTH)
+        add(prefix + "mlp.up_proj.weight", INNER, WIDTH)
+        add(prefix + "mlp.down_proj.weight", WIDTH, INNER)
+        add(prefix + "input_layernorm.weight", WIDTH)
+        add(prefix + "post_attention_layernorm.weight", WIDTH)
+    add("model.norm.weight", WIDTH)
+    add("lm_head.weight", VOCABULARY, WIDTH)
+    write_safetensors(directory / "model.safetensors", tensors)
+    (directory / "config.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": WIDTH, "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS, "num_attention_heads": 4, "vocab_size": VOCABULARY, "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2}))
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2} | {f"<0x{byte:02X}>": 3 + byte for byte in range(256)}
+    (directory / "tokenizer.json").write_text(json.dumps({
+        "added_tokens": [{"id": 1, "content": "<s>"}, {"id": 2, "content": "</s>"}], "normalizer": None,
+        "pre_tokenizer": None, "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True,
+                                         "vocab": vocabulary, "merges": []}}))
+
+
+TUNE = """
+model: model
+out: tuned
+length: 96
+valid_share: 0
+data: [{path: talk.json}]
+tune: {epochs: 40, rows_per_step: 4, learning_rate: 0.01, save_every: 5}
+"""
+
+
+def main():
+    program = str(pathlib.Path(sys.argv[1]).resolve())
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        write_model(root / "model")
+        talk = [{"instruction": f"Say {word}.", "input": "", "output": word * 3} for word in ("ab", "cd", "ef", "gh")]
+        (root / "talk.json").write_text(json.dumps(talk))
+        (root / "tune.yaml").write_text(TUNE)
+
+        def llmcf(*arguments, status=0):
+            done = subprocess.run([program, "--threads", "1", *arguments], capture_output=True, text=True, errors="replace", cwd=root)
+            expect(done.returncode == status, f"{arguments}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+            return done.stdout + done.stderr
+
+        def answer(model, prompt, *more):
+            return llmcf("--quiet", "llm", "generate", "--model", model, "--prompt", prompt, "--temperature", "0", *more)
+
+        expect("abababab"[:6] != answer("model", "Say ab.", "--max-tokens", "6").strip(), "an untuned model babbles")
+        whole = llmcf("llm", "tune", "tune.yaml")
+        expect("40 steps" in whole, f"four conversations are one row: {whole}")
+        for word in ("ab", "gh"):
+            expect(answer("tuned", f"Say {word}.").strip() == word * 3, f"learned: {answer('tuned', f'Say {word}.')}")
+        expect("there already" in llmcf("llm", "tune", "tune.yaml", status=1), "nothing is overwritten")
+
+        # Killed on the way, it goes on to the same bytes.
+        command = [program, "--threads", "1", "llm", "tune", "tune.yaml", "--set", "out=again"]
+        for wanted in ("step 20 of 40", "step 40 of 40"):
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=root)
+            for line in process.stderr:
+                if wanted in line and wanted.startswith("step 20"):
+                    process.send_signal(signal.SIGKILL)
+                    break
+            process.stderr.read()
+            process.wait()
+        same = [(root / place / "model.safetensors").read_bytes() for place in ("tuned", "again")]
+        expect(same[0] == same[1], "a killed run ends with the bytes of an undisturbed one")
+        expect(not (root / "again.state").exists(), "its state is gone")
+
+        llmcf("llm", "tune", "tune.yaml", "--set", "out=adapter", "--set",
+              "tune.lora={rank: 8, alpha: 32, targets: [q_proj, v_proj, up_proj, down_proj]}")
+        llmcf("llm", "merge", "--model", "model", "--adapter", "adapter", "--out", "merged")
+        asked = ("--max-tokens", "8")
+        beside = llmcf("--quiet", "llm", "generate", "--model", "model", "--adapter", "adapter", "--prompt", "Say cd.",
+                       "--temperature", "0", *asked)
+        expect(beside == answer("merged", "Say cd.", *asked), "an adapter beside a model and merged into it say the same")
+        llmcf("llm", "interpolate", "--from", "model", "--to", "tuned", "--alpha", "1", "--out", "end")
+        expect(answer("end", "Say ef.").strip() == "ef" * 3, "alpha 1 is the tuned model")
+
+        (root / "prompts.txt").write_text("Say ab.\nSay ef.\n")
+        rows = llmcf("--quiet", "llm", "generate", "--model", "tuned", "--prompts", "prompts.txt", "--samples", "2",
+                     "--temperature", "0", "--stop", "ef")
+        rows = [json.loads(row) for row in rows.splitlines()]
+        expect([row["answer"] for row in rows] == ["ababab", "ababab", "", ""], f"a stop string: {rows}")
+
+        for key, value, said in (("model", "nowhere", "config.json"), ("data", "[{path: none.json}]", "none.json"),
+                                 ("tune.lora", "{targets: [q]}", "q_proj"), ("length", "5000", "4096"),
+                                 ("lenght", "3", "lenght")):
+            text = llmcf("llm", "tune", "tune.yaml", "--set", "out=x", "--set", f"{key}={value}", status=1)
+            expect(said in text, f"{key}: {text}")
+        text = llmcf("llm", "tune", "tune.yaml", "--set", "out=x", "--set", "memory_gib=0.0001", status=1)
+        expect("GiB" in text and "lora" in text, f"what cannot fit is said at once: {text}")
+
+        # The pool, from the tiny model: whatever it says, every job has its answers once.
+        small_run.make(program, root)
+        local = ("reason: {kind: local, share: 0.02, seed: 1, candidates: 2, max_history: 3, max_item_chars: 60, scoring: {min_chars: 1, min_score: 0}, "
+                 "local: {model: model, max_tokens: 12, temperature: 1.0, capacity: 4096}}")
+        text = small_run.CONFIG.replace("reason: {kind: template, share: 0.3, seed: 1}", local)
+        (root / "run.yaml").write_text(text.split("  - {name: kar")[0])
+        said = llmcf("run", "run.yaml")
+        expect("chains of thought (local)" in said and " 0 failed" in said, f"every job is answered: {said}")
+        again = llmcf("run", "run.yaml")
+        expect("is loaded" not in again, f"nothing is asked twice, nothing is loaded: {again}")
+        (root / "run.yaml").write_text(text.split("  - {name: kar")[0].replace("{model: model,", "{model: nowhere,"))
+        expect("nowhere" in llmcf("run", "run.yaml", status=1), "a missing model is named")
+        print("llm: all as expected")
+
+
+main()
