@@ -182,9 +182,9 @@ std::string failure(const Json& model, const Json& normalizer = nullptr,
 
 TEST(Tokenizer, UnsupportedPartsAreNamed) {
   EXPECT_THAT(failure(word_piece(), type("Precompiled")), HasSubstr("normalizer 'Precompiled'"));
-  EXPECT_THAT(failure(word_piece(), nullptr, type("ByteLevel")),
-              HasSubstr("pre_tokenizer 'ByteLevel'"));
-  EXPECT_THAT(failure({{"type", "BPE"}}), HasSubstr("model 'BPE'"));
+  EXPECT_THAT(failure(word_piece(), nullptr, type("CharDelimiterSplit")),
+              HasSubstr("pre_tokenizer 'CharDelimiterSplit'"));
+  EXPECT_THAT(failure({{"type", "WordLevel"}}), HasSubstr("model 'WordLevel'"));
   EXPECT_THAT(failure({{"type", "WordPiece"}, {"vocab", {{"a", 0}}}}), HasSubstr("[UNK]"));
   EXPECT_THAT(failure({{"type", "Unigram"}}), HasSubstr("vocab"));
   const Json bad = {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", ""}};
