@@ -15,6 +15,7 @@
 #include "llm/model_directory.h"
 #include "llm/tuning_run.h"
 #include "nn/runtime.h"
+#include "pipeline/language_judge.h"
 
 namespace llmcf::apps {
 
@@ -135,6 +136,72 @@ void add_generate(CLI::App& parent) {
   });
 }
 
+void add_data(CLI::App& parent) {
+  struct Arguments {
+    ConfigOptions config;
+    pipeline::JudgedRows what;
+    std::filesystem::path out;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  auto* command =
+      parent.add_subcommand("data", "write Yes/No recommendation instructions from a data set");
+  add_config_options(*command, arguments->config);
+  command->add_option("--split", arguments->what.split, "train, valid or test");
+  command->add_option("--rows", arguments->what.rows, "rows of it; 0 = all")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", arguments->what.seed, "of the sample");
+  command->add_option("--out", arguments->out, "Alpaca JSON to write")->required();
+  command->callback([arguments] {
+    fmt::print("{} instructions: {}\n",
+               pipeline::write_instructions(load_config(arguments->config), arguments->what,
+                                            arguments->out),
+               arguments->out.string());
+  });
+}
+
+void add_eval(CLI::App& parent) {
+  struct Arguments {
+    ConfigOptions config;
+    pipeline::JudgedRows what{.split = "test", .rows = 5000};
+    llm::EngineOptions engine;
+    std::filesystem::path out;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  auto* command = parent.add_subcommand("eval", "how well a model's Yes and No rank a run's rows");
+  add_config_options(*command, arguments->config);
+  add_engine_options(*command, arguments->engine);
+  command->add_option("--split", arguments->what.split, "train, valid or test (default test)");
+  command->add_option("--rows", arguments->what.rows, "rows of it (default 5000); 0 = all")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", arguments->what.seed, "of the sample");
+  command->add_option("--out", arguments->out, "JSON to write");
+  command->callback([arguments] {
+    nn::set_threads(thread_count());
+    llm::Engine engine(arguments->engine);
+    const pipeline::JudgeReport report =
+        pipeline::judge_rows(load_config(arguments->config), arguments->what, engine);
+    fmt::print("{}, {} rows of {}: AUC {:.4f}, LogLoss {:.4f}; P(Yes) + P(No) {:.3f} on average\n",
+               engine.name(), report.rows, arguments->what.split, report.auc, report.log_loss,
+               report.yes_and_no);
+    if (report.too_long > 0)
+      fmt::print("{} rows left out: their question does not fit {} tokens\n", report.too_long,
+                 engine.capacity());
+    if (arguments->out.empty()) return;
+    const nlohmann::ordered_json json = {
+        {"model", engine.name()},
+        {"identity", llm::model_identity(arguments->engine)},
+        {"split", arguments->what.split},
+        {"seed", arguments->what.seed},
+        {"rows", report.rows},
+        {"too_long", report.too_long},
+        {"auc", report.auc},
+        {"log_loss", report.log_loss},
+        {"yes_and_no", report.yes_and_no},
+        {"double_softmax_log_loss", report.double_softmax_log_loss}};
+    write_file(arguments->out, json.dump(2) + "\n");
+  });
+}
+
 void add_weights(CLI::App& parent) {
   struct Arguments {
     std::filesystem::path a, b, out;
@@ -174,10 +241,12 @@ void add_weights(CLI::App& parent) {
 }  // namespace
 
 void add_llm(CLI::App& app) {
-  auto* command = app.add_subcommand("llm", "language models: tune, generate, merge, interpolate");
+  auto* command = app.add_subcommand("llm", "language models: tune, ask, judge, merge");
   command->require_subcommand(1);
   add_tune(*command);
   add_generate(*command);
+  add_data(*command);
+  add_eval(*command);
   add_weights(*command);
 }
 

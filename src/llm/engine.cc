@@ -69,10 +69,6 @@ struct Engine::Impl {
     OnText on_text;
     std::promise<Generation> promise;
   };
-  struct Embedding {
-    std::vector<int32_t> ids;
-    std::promise<std::vector<float>> promise;
-  };
 
   explicit Impl(const EngineOptions& options)
       : tokenizer(text::load_language_tokenizer(options.model)),
@@ -107,16 +103,16 @@ struct Engine::Impl {
   void work() {
     for (;;) {
       std::deque<std::unique_ptr<Asked>> asked;
-      std::deque<std::unique_ptr<Embedding>> embeddings_asked;
+      std::deque<std::packaged_task<void()>> tasks_asked;
       {
         std::unique_lock lock(guard);
         const auto busy = [&] { return generator->running() > 0 || generator->waiting() > 0; };
-        changed.wait(lock, [&] { return ends || !queue.empty() || !embeddings.empty() || busy(); });
+        changed.wait(lock, [&] { return ends || !queue.empty() || !tasks.empty() || busy(); });
         asked.swap(queue);
-        embeddings_asked.swap(embeddings);
+        tasks_asked.swap(tasks);
       }
-      for (auto& one : embeddings_asked)
-        one->promise.set_value(embed(one->ids));
+      for (auto& task : tasks_asked)
+        task();
       for (auto& one : asked)
         submit(std::move(one));
       if (!generator->step() && ends) return;
@@ -133,13 +129,53 @@ struct Engine::Impl {
         });
   }
 
-  std::vector<float> embed(const std::vector<int32_t>& ids) const {
-    const torch::NoGradGuard no_gradients;
+  // Runs `work` on the worker and waits for it.
+  void run(const std::function<void()>& work_item) {
+    std::packaged_task<void()> task(work_item);
+    std::future<void> done = task.get_future();
+    {
+      const std::lock_guard lock(guard);
+      tasks.push_back(std::move(task));
+    }
+    changed.notify_all();
+    done.get();
+  }
+
+  torch::Tensor states(const std::vector<int32_t>& ids) const {
     std::vector<int64_t> wide(ids.begin(), ids.end());
     const auto count = static_cast<int64_t>(wide.size());
-    const torch::Tensor batch =
-        at::from_blob(wide.data(), {1, count}, torch::kLong).to(model->device());
-    const torch::Tensor mean = model->hidden({batch, {}, {}})[0].to(torch::kFloat).mean(0).cpu();
+    return model->hidden(
+        {at::from_blob(wide.data(), {1, count}, torch::kLong).to(model->device()), {}, {}})[0];
+  }
+
+  // One pass over the prompt where all continuations are single tokens, else one for each.
+  std::vector<double> log_likelihoods(
+      const std::vector<int32_t>& prompt,
+      const std::vector<std::vector<int32_t>>& continuations) const {
+    const torch::NoGradGuard no_gradients;
+    const auto P = static_cast<int64_t>(prompt.size());
+    std::vector<double> result;
+    torch::Tensor last;
+    for (const auto& continuation : continuations) {
+      const auto n = static_cast<int64_t>(continuation.size());
+      torch::Tensor rows = last;
+      if (n > 1 || !last.defined()) {
+        std::vector<int32_t> ids = prompt;
+        ids.insert(ids.end(), continuation.begin(), continuation.end() - 1);
+        rows = model->logits(states(ids).narrow(0, P - 1, n)).log_softmax(1).cpu();
+        last = rows.narrow(0, 0, 1);
+      }
+      double sum = 0;
+      for (int64_t i = 0; i < n; ++i)
+        sum += rows[i][continuation[static_cast<size_t>(i)]].item<double>();
+      result.push_back(sum);
+    }
+    return result;
+  }
+
+  std::vector<float> embed(const std::vector<int32_t>& ids) const {
+    const torch::NoGradGuard no_gradients;
+    const torch::Tensor mean = states(ids).to(torch::kFloat).mean(0).cpu();
     const torch::Tensor unit = (mean / mean.norm().clamp_min(1e-12)).contiguous();
     return {unit.data_ptr<float>(), unit.data_ptr<float>() + unit.numel()};
   }
@@ -152,7 +188,7 @@ struct Engine::Impl {
   std::mutex guard;
   std::condition_variable changed;
   std::deque<std::unique_ptr<Asked>> queue;
-  std::deque<std::unique_ptr<Embedding>> embeddings;
+  std::deque<std::packaged_task<void()>> tasks;  // what is asked of the model itself
   std::atomic<bool> ends = false;
   std::thread worker;
 };
@@ -196,18 +232,25 @@ std::future<Generation> Engine::generate(GenerationRequest request, OnText on_te
 }
 
 std::vector<float> Engine::embed(std::string_view text) {
-  auto asked = std::make_unique<Impl::Embedding>();
-  asked->ids = impl_->tokenizer->encode(text);
-  if (asked->ids.empty()) throw Error("a text to embed is empty");
-  if (static_cast<int64_t>(asked->ids.size()) > capacity())
-    asked->ids.resize(static_cast<size_t>(capacity()));
-  std::future<std::vector<float>> result = asked->promise.get_future();
-  {
-    const std::lock_guard lock(impl_->guard);
-    impl_->embeddings.push_back(std::move(asked));
+  std::vector<int32_t> ids = impl_->tokenizer->encode(text);
+  if (ids.empty()) throw Error("a text to embed is empty");
+  if (static_cast<int64_t>(ids.size()) > capacity()) ids.resize(static_cast<size_t>(capacity()));
+  std::vector<float> result;
+  impl_->run([&] { result = impl_->embed(ids); });
+  return result;
+}
+
+std::vector<double> Engine::log_likelihoods(
+    const std::vector<int32_t>& prompt, const std::vector<std::vector<int32_t>>& continuations) {
+  for (const auto& continuation : continuations) {
+    if (continuation.empty()) throw Error("a continuation is empty");
+    if (prompt.empty() || static_cast<int64_t>(prompt.size() + continuation.size()) > capacity())
+      throw Error(fmt::format("a prompt of {} tokens and its answer do not fit {}", prompt.size(),
+                              capacity()));
   }
-  impl_->changed.notify_all();
-  return result.get();
+  std::vector<double> result;
+  impl_->run([&] { result = impl_->log_likelihoods(prompt, continuations); });
+  return result;
 }
 
 }  // namespace llmcf::llm

@@ -55,6 +55,11 @@ class Engine {
   // Throws Error at once if the request does not fit; the future never throws.
   std::future<Generation> generate(GenerationRequest request, OnText on_text = {});
 
+  // Per continuation (none empty), the sum of the log probabilities of its tokens behind the
+  // prompt. Throws Error if one does not fit.
+  std::vector<double> log_likelihoods(const std::vector<int32_t>& prompt,
+                                      const std::vector<std::vector<int32_t>>& continuations);
+
   // The mean of the last states of a text's tokens, scaled to unit length. [hidden width]
   std::vector<float> embed(std::string_view text);
 

@@ -76,6 +76,34 @@ TEST_F(Engines, EmbedTextsAsUnitVectors) {
   EXPECT_THROW(engine.embed(""), Error);
 }
 
+TEST_F(Engines, LikelihoodsAreThoseOfReadingPromptAndAnswer) {
+  Engine engine(options());
+  const auto model = LanguageModel::load(place_, torch::kFloat, torch::kCPU);
+  const auto prompt = engine.prompt({{Role::kUser, "would they?"}});
+  const torch::NoGradGuard no_gradients;
+  for (const std::vector<std::string>& answers :
+       {std::vector<std::string>{"Yes", "No"}, {"y", "n"}, {"n", "yes", "y"}}) {
+    std::vector<std::vector<int32_t>> ids;
+    for (const std::string& answer : answers)
+      ids.push_back(engine.tokenizer().encode(answer));
+    const auto found = engine.log_likelihoods(prompt, ids);
+    for (size_t a = 0; a < answers.size(); ++a) {
+      std::vector<int64_t> all(prompt.begin(), prompt.end());
+      all.insert(all.end(), ids[a].begin(), ids[a].end());
+      const auto n = static_cast<int64_t>(all.size());
+      const auto logits = model->logits(
+          model->hidden({at::from_blob(all.data(), {1, n}, torch::kLong), {}, {}}))[0];
+      double want = 0;
+      for (size_t i = 0; i < ids[a].size(); ++i)
+        want += logits[static_cast<int64_t>(prompt.size() + i) - 1]
+                    .log_softmax(0)[ids[a][i]]
+                    .item<double>();
+      EXPECT_NEAR(found[a], want, 1e-4) << answers[a];
+    }
+  }
+  EXPECT_THROW(engine.log_likelihoods(prompt, {{}}), Error);
+}
+
 TEST_F(Engines, EndWhileTheyAreBusy) {
   std::future<Generation> running;
   {

@@ -149,6 +149,26 @@ def main():
         expect("chains of thought (local)" in said and " 0 failed" in said, f"every job is answered: {said}")
         again = llmcf("run", "run.yaml")
         expect("is loaded" not in again, f"nothing is asked twice, nothing is loaded: {again}")
+
+        # The model as the recommender: instructions from the data set, tuned on them, judged by its Yes and No.
+        llmcf("llm", "data", "run.yaml", "--rows", "60", "--out", "rec.json")
+        entries = json.loads((root / "rec.json").read_text())
+        expect(len(entries) == 60 and {entry["output"] for entry in entries} == {"Yes", "No"}, f"labels: {entries[:2]}")
+        expect(all("<item>" in entry["instruction"] for entry in entries), "questions show items")
+
+        def judged(model):
+            llmcf("llm", "eval", "run.yaml", "--model", model, "--rows", "40", "--out", "eval.json")
+            return json.loads((root / "eval.json").read_text())
+
+        before = judged("model")
+        (root / "rec.yaml").write_text(TUNE.replace("out: tuned", "out: rec").replace("length: 96", "length: 2048")
+                                       .replace("talk.json", "rec.json").replace("epochs: 40", "epochs: 2"))
+        llmcf("llm", "tune", "rec.yaml")
+        after = judged("rec")
+        expect(before["rows"] == after["rows"] == 40 and after["identity"] != before["identity"], f"{before}, {after}")
+        expect(before["yes_and_no"] < 0.01 and after["yes_and_no"] > 0.05, f"it learned to answer: {before}, {after}")
+        expect(0 <= after["auc"] <= 1 and after["log_loss"] < before["log_loss"], f"{before}, {after}")
+
         (root / "run.yaml").write_text(text.split("  - {name: kar")[0].replace("{model: model,", "{model: nowhere,"))
         expect("nowhere" in llmcf("run", "run.yaml", status=1), "a missing model is named")
         print("llm: all as expected")
