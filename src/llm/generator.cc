@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/threads.h"
 #include "text/unicode.h"
 
 namespace llmcf::llm {
@@ -137,13 +138,13 @@ void Generator::admit() {
     }
     torch::Tensor logits =
         model_.logits(hidden.narrow(1, hidden.size(1) - 1, 1)).view({-1}).cpu().contiguous();
-    take(entered, {logits.data_ptr<float>(), static_cast<size_t>(logits.numel())});
+    take(entered, draw(entered, {logits.data_ptr<float>(), static_cast<size_t>(logits.numel())}));
     if (entered.done) finish(running_.size() - 1);
   }
 }
 
-// One token out of `logits`, and what it does to the text.
-void Generator::take(Running& running, std::span<float> logits) {
+// One token out of `logits`. Touches nothing but its own request's state.
+int32_t Generator::draw(Running& running, std::span<float> logits) const {
   const GenerationRequest& request = running.request;
   Generation& result = running.result;
   const bool scored = request.log_probabilities >= 0;
@@ -153,6 +154,17 @@ void Generator::take(Running& running, std::span<float> logits) {
   if (request.log_probabilities > 0 && running.seen.size() == request.prompt.size())
     for (const auto& [other, odds] : most_likely(own, request.log_probabilities))
       result.verdicts.emplace_back(other < tokenizer_.size() ? tokenizer_.bytes(other) : "", odds);
+  const auto& ends = model_.config().end_ids;
+  if (scored && std::find(ends.begin(), ends.end(), id) == ends.end())
+    result.scores.push_back(
+        {id, log_probability(own, id), most_likely(own, request.log_probabilities)});
+  return id;
+}
+
+// What the token does to the text.
+void Generator::take(Running& running, int32_t id) {
+  const GenerationRequest& request = running.request;
+  Generation& result = running.result;
   running.seen.push_back(id);
   const auto& ends = model_.config().end_ids;
   bool flush = false;
@@ -161,9 +173,6 @@ void Generator::take(Running& running, std::span<float> logits) {
     running.done = flush = true;
   } else {
     result.ids.push_back(id);
-    if (scored)
-      result.scores.push_back(
-          {id, log_probability(own, id), most_likely(own, request.log_probabilities)});
     std::string piece = id < tokenizer_.size() ? tokenizer_.bytes(id) : std::string();
     result.text += piece;
     size_t first = std::string::npos;
@@ -221,8 +230,13 @@ bool Generator::step() {
       &view);
   torch::Tensor logits = model_.logits(hidden).view({running(), -1}).cpu().contiguous();
   const auto V = static_cast<size_t>(logits.size(1));
+  std::vector<int32_t> drawn(running_.size());
+  parallel_for(running(), 4, [&](int64_t begin, int64_t end) {
+    for (auto slot = static_cast<size_t>(begin); slot < static_cast<size_t>(end); ++slot)
+      drawn[slot] = draw(*running_[slot], {logits.data_ptr<float>() + slot * V, V});
+  });
   for (size_t slot = 0; slot < running_.size(); ++slot)
-    take(*running_[slot], {logits.data_ptr<float>() + slot * V, V});
+    take(*running_[slot], drawn[slot]);
   for (size_t slot = running_.size(); slot-- > 0;)
     if (running_[slot]->done) finish(slot);
   return true;

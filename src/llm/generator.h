@@ -57,7 +57,8 @@ class Generator {
  private:
   struct Running;
   void admit();
-  void take(Running& running, std::span<float> logits);
+  int32_t draw(Running& running, std::span<float> logits) const;
+  void take(Running& running, int32_t id);
   void finish(size_t slot);
 
   const LanguageModel& model_;

@@ -27,6 +27,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "llm/checkpoint.h"
+#include "llm/decode_attention.h"
 #include "llm/recompute.h"
 
 namespace llmcf::llm {
@@ -232,6 +233,31 @@ torch::Tensor LanguageModel::attend(const torch::Tensor& q, const torch::Tensor&
       .reshape({B, T, H * d});
 }
 
+// One token per row: a loop over each slot's own length instead of a product over the longest.
+bool LanguageModel::decodes_fast(int64_t tokens) const {
+  return tokens == 1 && device_.is_cpu() && dtype_ == torch::kFloat && !at::GradMode::is_enabled();
+}
+
+torch::Tensor LanguageModel::decode(const torch::Tensor& q, const torch::Tensor& keys,
+                                    const torch::Tensor& values,
+                                    const torch::Tensor& positions) const {
+  const int64_t B = q.size(0), d = config_.head_width;
+  const torch::Tensor queries = q.contiguous(), last = positions.contiguous();
+  torch::Tensor out = at::empty({B, 1, config_.heads * d}, q.options());
+  attend_decoding({.queries = queries.data_ptr<float>(),
+                   .keys = keys.data_ptr<float>(),
+                   .values = values.data_ptr<float>(),
+                   .last = last.data_ptr<int64_t>(),
+                   .slots = B,
+                   .kv_heads = config_.kv_heads,
+                   .per_head = config_.heads / config_.kv_heads,
+                   .width = d,
+                   .capacity = keys.size(2),
+                   .window = config_.sliding_window,
+                   .out = out.data_ptr<float>()});
+  return out;
+}
+
 torch::Tensor LanguageModel::layer_forward(const Layer& layer, const torch::Tensor& x,
                                            const torch::Tensor& cos, const torch::Tensor& sin,
                                            const torch::Tensor& mask, size_t index,
@@ -254,10 +280,17 @@ torch::Tensor LanguageModel::layer_forward(const Layer& layer, const torch::Tens
     const torch::Tensor place = positions.view({B, 1, T, 1}).expand_as(k);
     keys.scatter_(2, place, k);
     values.scatter_(2, place, v);
+    if (decodes_fast(T)) {
+      const torch::Tensor y = x + layer.o.forward(decode(q, keys, values, positions), training);
+      return with_perceptron(layer, y);
+    }
     k = keys.narrow(2, 0, view->length);
     v = values.narrow(2, 0, view->length);
   }
-  const torch::Tensor y = x + layer.o.forward(attend(q, k, v, mask), training);
+  return with_perceptron(layer, x + layer.o.forward(attend(q, k, v, mask), training));
+}
+
+torch::Tensor LanguageModel::with_perceptron(const Layer& layer, const torch::Tensor& y) const {
   const torch::Tensor post = rms_norm(y, layer.post_norm, config_.norm_epsilon);
   return y + layer.down.forward(
                  at::silu(layer.gate.forward(post, training)) * layer.up.forward(post, training),
@@ -272,7 +305,8 @@ torch::Tensor LanguageModel::hidden(const TokenBatch& batch, const CacheView* vi
           : at::arange(T, torch::TensorOptions(torch::kLong).device(device_)).expand({B, T});
   const torch::Tensor angles = positions.to(torch::kFloat).unsqueeze(2) * frequencies_;
   const torch::Tensor cos = angles.cos().unsqueeze(1), sin = angles.sin().unsqueeze(1);
-  const torch::Tensor mask = mask_of(batch, positions, view);
+  const torch::Tensor mask =
+      view != nullptr && decodes_fast(T) ? torch::Tensor() : mask_of(batch, positions, view);
   torch::Tensor x = at::embedding(embedding_, batch.ids);
   const bool recomputes = checkpoints_layers && view == nullptr && at::GradMode::is_enabled();
   for (size_t i = 0; i < layers_.size(); ++i) {

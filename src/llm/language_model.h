@@ -107,6 +107,10 @@ class LanguageModel {
   torch::Tensor layer_forward(const Layer& layer, const torch::Tensor& x, const torch::Tensor& cos,
                               const torch::Tensor& sin, const torch::Tensor& mask, size_t index,
                               const CacheView* view, const torch::Tensor& positions) const;
+  torch::Tensor with_perceptron(const Layer& layer, const torch::Tensor& y) const;
+  bool decodes_fast(int64_t tokens) const;
+  torch::Tensor decode(const torch::Tensor& q, const torch::Tensor& keys,
+                       const torch::Tensor& values, const torch::Tensor& positions) const;
   torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                        const torch::Tensor& mask) const;
   torch::Tensor mask_of(const TokenBatch& batch, const torch::Tensor& positions,
