@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/rand.h>
@@ -21,7 +22,6 @@
 #include "core/threads.h"
 #include "llm/generator.h"
 #include "llm/tuner.h"
-#include "nn/runtime.h"
 
 namespace llmcf {
 namespace {
@@ -128,7 +128,7 @@ void bench_tuning(const std::string& name, llm::TuneOptions options, double per_
 }
 
 void run() {
-  nn::set_threads(thread_count());
+  at::set_num_threads(thread_count());
   if (!bench::wanted("llm")) return;
   const double peak = product_peak(), bandwidth = bytes_per_second();
   std::fprintf(stderr, "llm: %.1f million parameters, %d threads, %.0f GFLOP/s, %.1f GB/s\n",
