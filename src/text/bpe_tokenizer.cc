@@ -106,7 +106,7 @@ class BpeTokenizer final : public LanguageTokenizer {
       return std::string(1, static_cast<char>(std::stoul(token.substr(3, 2), nullptr, 16)));
     std::string bytes = token;
     for (size_t at = 0; (at = bytes.find(kSpace, at)) != std::string::npos; ++at)
-      bytes.replace(at, kSpace.size(), " ");
+      bytes.replace(at, kSpace.size(), 1, ' ');
     return bytes;
   }
 

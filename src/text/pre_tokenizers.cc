@@ -183,7 +183,7 @@ class ByteLevel final : public PreTokenizer {
   }
   void split(std::string_view piece, bool first, std::vector<std::string>& out) const override {
     std::string text(piece);
-    if (prefix_ && first && !text.starts_with(' ')) text = ' ' + text;
+    if (prefix_ && first && !text.starts_with(' ')) text.insert(text.begin(), ' ');
     if (!words_) return out.push_back(to_printable(text));
     for (const Span& span : spans_of(text, words_->find_all(text)))
       out.push_back(to_printable(std::string_view(text).substr(span.begin, span.end - span.begin)));

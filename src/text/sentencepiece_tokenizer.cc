@@ -46,7 +46,7 @@ class SentencePiece final : public LanguageTokenizer {
         if (piece.kind == Kind::kUserDefined) user_defined_.emplace_back(piece.text, id);
         bytes = piece.text;
         for (size_t at = 0; (at = bytes.find(kSpace, at)) != std::string::npos; ++at)
-          bytes.replace(at, kSpace.size(), " ");
+          bytes.replace(at, kSpace.size(), 1, ' ');
       }
       bytes_.push_back(std::move(bytes));
     }
