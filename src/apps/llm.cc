@@ -32,11 +32,7 @@ void add_tune(CLI::App& parent) {
   command->callback([file, overrides] {
     nn::set_threads(thread_count());
     Config config = Config::load(*file);
-    for (const std::string& text : *overrides) {
-      const size_t at = text.find('=');
-      if (at == std::string::npos) throw Error(fmt::format("--set {}: expected key=value", text));
-      config.set(text.substr(0, at), text.substr(at + 1));
-    }
+    pipeline::apply_overrides(config, *overrides);
     const llm::TuningReport report = llm::run_tuning(config);
     fmt::print("{} steps on {} conversations: loss {:.4f} to {:.4f}\n", report.steps,
                report.conversations, report.first_loss, report.last_loss);
@@ -99,14 +95,9 @@ void add_generate(CLI::App& parent) {
     const auto ask = [&](std::string_view text, int64_t sample, llm::Engine::OnText on_text = {}) {
       llm::GenerationRequest one = arguments->request;
       one.sample = sample;
-      if (arguments->raw) {
-        one.prompt = engine.raw_prompt(text);
-      } else {
-        std::vector<llm::Turn> turns;
-        if (!arguments->system.empty()) turns.push_back({llm::Role::kSystem, arguments->system});
-        turns.push_back({llm::Role::kUser, std::string(text)});
-        one.prompt = engine.prompt(turns);
-      }
+      one.prompt = arguments->raw
+                       ? engine.raw_prompt(text)
+                       : engine.prompt(llm::question(arguments->system, std::string(text)));
       return engine.generate(std::move(one), std::move(on_text));
     };
     if (!arguments->prompt.empty()) {

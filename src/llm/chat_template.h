@@ -29,6 +29,13 @@ struct TokenizedText {
 // The whole conversation. Throws Error naming a special token that the tokenizer lacks.
 TokenizedText tokenize(const Conversation& conversation, ChatTemplate format,
                        const text::LanguageTokenizer& tokenizer);
+// A question as turns; an empty system text is none.
+inline std::vector<Turn> question(const std::string& system, const std::string& user) {
+  std::vector<Turn> turns;
+  if (!system.empty()) turns.push_back({Role::kSystem, system});
+  turns.push_back({Role::kUser, user});
+  return turns;
+}
 // What a model is to continue: everything up to where the next answer begins. The last turn is the
 // user's.
 std::vector<int32_t> prompt_ids(const std::vector<Turn>& turns, ChatTemplate format,

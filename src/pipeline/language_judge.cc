@@ -62,13 +62,6 @@ class QuestionJourney final : public Journey {
   }
 };
 
-std::vector<llm::Turn> turns_of(const cot::RenderedPrompt& prompt) {
-  std::vector<llm::Turn> turns;
-  if (!prompt.system.empty()) turns.push_back({llm::Role::kSystem, prompt.system});
-  turns.push_back({llm::Role::kUser, prompt.user});
-  return turns;
-}
-
 }  // namespace
 
 int64_t write_instructions(const RunConfig& config, const JudgedRows& what,
@@ -97,7 +90,8 @@ JudgeReport judge_rows(const RunConfig& config, const JudgedRows& what, llm::Eng
   Progress progress("judge", static_cast<int64_t>(questions.size()), "rows");
   for (const Question& question : questions) {
     progress.advance(1);
-    const std::vector<int32_t> prompt = engine.prompt(turns_of(question.prompt));
+    const std::vector<int32_t> prompt =
+        engine.prompt(llm::question(question.prompt.system, question.prompt.user));
     if (static_cast<int64_t>(prompt.size() + longest) > engine.capacity()) {
       ++report.too_long;
       continue;

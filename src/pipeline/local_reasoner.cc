@@ -80,7 +80,8 @@ class LocalReasoner final : public cot::Reasoner {
     const auto start = std::chrono::steady_clock::now();
     cot::ReasonOutcome outcome;
     llm::Engine& engine = loaded();
-    const std::vector<int32_t> prompt = engine.prompt(turns_of(request));
+    const std::vector<int32_t> prompt =
+        engine.prompt(llm::question(request.prompt.system, request.prompt.user));
     const bool teach = request.kind == cot::JobKind::kTeach;
     const auto ask = [&](int64_t candidate, int64_t sample) {
       return engine.generate(generation_of(request, prompt, candidate, sample), [cancelled](auto) {
@@ -123,14 +124,6 @@ class LocalReasoner final : public cot::Reasoner {
       log::info("local model {} is loaded", engine_->name());
     });
     return *engine_;
-  }
-
-  static std::vector<llm::Turn> turns_of(const cot::ReasonRequest& request) {
-    std::vector<llm::Turn> turns;
-    if (!request.prompt.system.empty())
-      turns.push_back({llm::Role::kSystem, request.prompt.system});
-    turns.push_back({llm::Role::kUser, request.prompt.user});
-    return turns;
   }
 
   llm::GenerationRequest generation_of(const cot::ReasonRequest& request,
