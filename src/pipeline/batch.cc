@@ -213,8 +213,7 @@ class BatchJourney final : public Journey {
     if (models::uses_retrieval(variant_->model)) {
       const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
                                            {.item_text = item_text(), .width = text_dim_},
-                                           retrieval_options_.collaborative,
-                                           static_cast<uint64_t>(retrieval_options_.seed));
+                                           reasons_of(examples()), retrieval_options_);
       const std::vector<retrieval::Queries> parts = {
           retrieval::Queries::of(asked_->rows(data::Split::kTest))};
       slots_ = retrieval::assign_by_fold(pool_of(examples()), parts, vectors,

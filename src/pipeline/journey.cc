@@ -58,6 +58,13 @@ retrieval::Pool pool_of(const cot::ExampleSet& examples) {
           .time = examples.time()};
 }
 
+retrieval::Reasons reasons_of(const cot::ExampleSet& examples) {
+  return {.user = examples.user(),
+          .item = examples.item(),
+          .label = examples.label(),
+          .vectors = examples.vectors()};
+}
+
 Journey::Journey(const RunConfig& config, std::set<std::string> force, Access access)
     : config_(config),
       workspace_(config.workspace, access),
@@ -254,8 +261,7 @@ void Journey::retrieve_for(const std::string& key,
     const std::span<const float> texts = item_text();
     const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
                                          {.item_text = texts, .width = text_dim_},
-                                         retrieval_options_.collaborative,
-                                         static_cast<uint64_t>(retrieval_options_.seed));
+                                         reasons_of(examples()), retrieval_options_);
     const auto assignments =
         retrieval::assign_by_fold(pool_of(examples()), queries(), vectors,
                                   retrieval::histories_of(rows()), retrieval_options_);
@@ -400,7 +406,7 @@ void Journey::train() {
 }
 
 std::string Journey::reasoner_text() const {
-  return reasoner_->is_template() ? "template (no language model)"
+  return reasoner_->is_computed() ? "template (no language model)"
                                   : fmt::format("{}: {}", reasoner_->kind(), reasoner_->model());
 }
 

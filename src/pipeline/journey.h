@@ -138,5 +138,6 @@ class Journey {
 
 // The columns that retrieval reads; `examples` must outlive the result.
 retrieval::Pool pool_of(const cot::ExampleSet& examples);
+retrieval::Reasons reasons_of(const cot::ExampleSet& examples);
 
 }  // namespace llmcf::pipeline
