@@ -22,8 +22,9 @@ void add_erase(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_experiment(CLI::App& app);  // and tune
 void add_drift(CLI::App& app);
-void add_llm(CLI::App& app);    // tune, generate, data, eval, merge, interpolate
-void add_batch(CLI::App& app);  // score and recommend
+void add_llm(CLI::App& app);      // tune, generate, data, eval, merge, interpolate
+void add_llm_new(CLI::App& llm);  // corpus, vocabulary, new, convert
+void add_batch(CLI::App& app);    // score and recommend
 
 // Thrown by a command that did its work and ends with this status.
 struct ExitStatus {

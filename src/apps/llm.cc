@@ -239,6 +239,7 @@ void add_llm(CLI::App& app) {
   add_data(*command);
   add_eval(*command);
   add_weights(*command);
+  add_llm_new(*command);
 }
 
 }  // namespace llmcf::apps
