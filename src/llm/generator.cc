@@ -125,6 +125,11 @@ void Generator::admit() {
     waiting_.pop_front();
     Running& entered = *running_.back();
     entered.seen = entered.request.prompt;
+    if (entered.on_text && !entered.on_text({})) {  // nobody waits for it any more
+      entered.result.finish = Finish::kCancelled;
+      finish(running_.size() - 1);
+      continue;
+    }
     entered.result.prompt_tokens = static_cast<int64_t>(entered.seen.size());
     torch::Tensor hidden;
     for (int64_t first = 0; first < entered.result.prompt_tokens; first += kPrefill) {
@@ -173,6 +178,7 @@ void Generator::take(Running& running, int32_t id) {
     running.done = flush = true;
   } else {
     result.ids.push_back(id);
+    if (request.on_score && !result.scores.empty()) request.on_score(result.scores.back());
     std::string piece = id < tokenizer_.size() ? tokenizer_.bytes(id) : std::string();
     result.text += piece;
     size_t first = std::string::npos;
@@ -192,12 +198,12 @@ void Generator::take(Running& running, int32_t id) {
   const std::string_view text = result.text;
   const size_t held = flush ? 0 : std::max(open_bytes(text), begun_stop(text, request.stop));
   const size_t ready = text.size() - held;
-  if (ready <= running.told) return;
-  if (!running.on_text(text.substr(running.told, ready - running.told)) && !running.done) {
+  const size_t told = std::min(running.told, ready);  // a stop text never takes back what was told
+  if (!running.on_text(text.substr(told, ready - told)) && !running.done) {
     result.finish = Finish::kCancelled;
     running.done = true;
   }
-  running.told = ready;
+  running.told = std::max(running.told, ready);
 }
 
 // Takes the slot's place by the last one.

@@ -32,7 +32,8 @@ struct GeneratorOptions {
 
 class Generator {
  public:
-  // Gets more of a text; false cancels the generation.
+  // Gets more of a text, or nothing new where a prompt enters or a token adds no text yet; false
+  // cancels the generation.
   using OnText = std::function<bool(std::string_view piece)>;
   using OnDone = std::function<void(Generation)>;
 

@@ -11,8 +11,8 @@
 //     handler that misses its deadline is answered for with 504 and told through `cancelled`.
 //  4. Requests of one connection are served in their order, one at a time.
 //
-// Thread safety: handlers run on several threads at once; statistics() and stop() may be called
-// from any thread but a handler's.
+// Thread safety: handlers run on several threads at once; statistics() may be called from any
+// thread, stop() from any but a handler's.
 #pragma once
 
 #include <atomic>

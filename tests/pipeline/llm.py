@@ -174,4 +174,5 @@ def main():
         print("llm: all as expected")
 
 
-main()
+if __name__ == "__main__":
+    main()
