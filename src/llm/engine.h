@@ -21,9 +21,9 @@
 namespace llmcf::llm {
 
 struct EngineOptions {
-  std::filesystem::path model;    // a directory in the Hugging Face layout
+  std::filesystem::path model;         // a directory in the Hugging Face layout
   std::filesystem::path adapter = {};  // PEFT's layout; empty = none
-  std::string device = "auto";    // auto (CUDA if there is one), cpu, cuda, cuda:1, ...
+  std::string device = "auto";         // auto (CUDA if there is one), cpu, cuda, cuda:1, ...
   std::string dtype = "auto";  // auto (float32 on cpu, else bfloat16), float32, bfloat16, float16
   int64_t slots = 16;          // generations at once
   int64_t capacity = 0;        // tokens of a slot; 0 = the model's positions, at most 4096

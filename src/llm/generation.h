@@ -26,6 +26,10 @@ struct GenerationRequest {
   int64_t sample = 0;  // which of several with this seed
   int64_t log_probabilities =
       -1;  // so many alternatives per token; 0 = of the token alone; -1 = none
+  // More than 1: beam search (see BeamSearch), which takes as many slots; temperature 0 = the most
+  // likely extensions, else they are drawn. Its text comes whole, at the end.
+  int64_t beams = 1;
+  int64_t returned = 1;  // of its results, at most `beams`; those behind the best in `others`
   // Gets each token's score, before the text it adds; from the thread that steps. May be empty.
   std::function<void(const TokenScore&)> on_score = {};
 };
@@ -42,6 +46,8 @@ struct Generation {
   // token ended the text.
   std::vector<std::pair<std::string, float>> verdicts;
   int64_t prompt_tokens = 0;
+  // Of a beam search that returns several, best first; the prompt was read once, for all of them.
+  std::vector<Generation> others = {};
 };
 
 }  // namespace llmcf::llm
