@@ -10,6 +10,10 @@
 #include "pipeline/run_config.h"
 #include "pipeline/workspace.h"
 
+namespace llmcf::llm {
+struct EngineOptions;
+}
+
 namespace llmcf::apps {
 
 void add_run(CLI::App& app);
@@ -22,9 +26,11 @@ void add_erase(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_experiment(CLI::App& app);  // and tune
 void add_drift(CLI::App& app);
-void add_llm(CLI::App& app);      // tune, generate, data, eval, merge, interpolate
-void add_llm_new(CLI::App& llm);  // corpus, vocabulary, new, convert
-void add_batch(CLI::App& app);    // score and recommend
+void add_llm(CLI::App& app);       // tune, generate, data, eval, merge, interpolate
+void add_llm_new(CLI::App& llm);   // adds corpus, vocabulary, new and convert to it
+void add_llm_serve(CLI::App& llm,  // adds `serve` to it
+                   void (*add_engine_options)(CLI::App&, llm::EngineOptions&));
+void add_batch(CLI::App& app);  // score and recommend
 
 // Thrown by a command that did its work and ends with this status.
 struct ExitStatus {

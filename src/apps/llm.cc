@@ -63,6 +63,56 @@ void add_engine_options(CLI::App& command, llm::EngineOptions& engine) {
   command.add_option("--capacity", engine.capacity, "tokens of a prompt and its answer; 0 = auto");
 }
 
+void print_line(const std::string& prompt, const llm::Generation& generation) {
+  fmt::print("{}\n", nlohmann::ordered_json{{"prompt", prompt},
+                                            {"answer", trim(generation.text)},
+                                            {"finish_reason", finish_name(generation.finish)},
+                                            {"tokens", generation.ids.size()}}
+                         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+void generate(GenerateArguments& arguments) {
+  nn::set_threads(thread_count());
+  if (arguments.prompt.empty() == arguments.file.empty())
+    throw Error("give --prompt TEXT or --prompts FILE");
+  const bool beams = arguments.request.beams > 1;
+  if (beams) arguments.request.returned = arguments.samples;
+  const int64_t asked = beams ? 1 : arguments.samples;  // generations per prompt
+  llm::Engine engine(arguments.engine);
+  const auto ask = [&](std::string_view text, int64_t sample, llm::Engine::OnText on_text = {}) {
+    llm::GenerationRequest one = arguments.request;
+    one.sample = sample;
+    one.prompt = arguments.raw ? engine.raw_prompt(text)
+                               : engine.prompt(llm::question(arguments.system, std::string(text)));
+    return engine.generate(std::move(one), std::move(on_text));
+  };
+  if (!arguments.prompt.empty()) {
+    for (int64_t sample = 0; sample < asked; ++sample) {
+      const auto print = [](std::string_view piece) {
+        std::cout << piece << std::flush;
+        return true;
+      };
+      const llm::Generation answer = ask(arguments.prompt, sample, print).get();
+      std::cout << std::endl;
+      for (const llm::Generation& other : answer.others)
+        std::cout << other.text << std::endl;
+    }
+    return;
+  }
+  const std::string content = read_file(arguments.file);
+  std::vector<std::pair<std::string, std::future<llm::Generation>>> answers;
+  for (const std::string_view line : split(content, '\n'))
+    if (!trim(line).empty())
+      for (int64_t sample = 0; sample < asked; ++sample)
+        answers.emplace_back(line, ask(line, sample));
+  for (auto& [text, answer] : answers) {
+    const llm::Generation generation = answer.get();
+    print_line(text, generation);
+    for (const llm::Generation& other : generation.others)
+      print_line(text, other);
+  }
+}
+
 void add_generate(CLI::App& parent) {
   auto arguments = std::make_shared<GenerateArguments>();
   auto* command = parent.add_subcommand("generate", "answer prompts");
@@ -87,44 +137,9 @@ void add_generate(CLI::App& parent) {
   command->add_option("--repetition-penalty", request.sampling.repetition_penalty, "1 = none");
   command->add_option("--stop", request.stop, "the answer ends before this text; may be repeated");
   command->add_option("--seed", request.seed, "of all draws");
-  command->callback([arguments] {
-    nn::set_threads(thread_count());
-    if (arguments->prompt.empty() == arguments->file.empty())
-      throw Error("give --prompt TEXT or --prompts FILE");
-    llm::Engine engine(arguments->engine);
-    const auto ask = [&](std::string_view text, int64_t sample, llm::Engine::OnText on_text = {}) {
-      llm::GenerationRequest one = arguments->request;
-      one.sample = sample;
-      one.prompt = arguments->raw
-                       ? engine.raw_prompt(text)
-                       : engine.prompt(llm::question(arguments->system, std::string(text)));
-      return engine.generate(std::move(one), std::move(on_text));
-    };
-    if (!arguments->prompt.empty()) {
-      for (int64_t sample = 0; sample < arguments->samples; ++sample) {
-        ask(arguments->prompt, sample, [](std::string_view piece) {
-          std::cout << piece << std::flush;
-          return true;
-        }).wait();
-        std::cout << std::endl;
-      }
-      return;
-    }
-    const std::string content = read_file(arguments->file);
-    std::vector<std::pair<std::string, std::future<llm::Generation>>> answers;
-    for (const std::string_view line : split(content, '\n'))
-      if (!trim(line).empty())
-        for (int64_t sample = 0; sample < arguments->samples; ++sample)
-          answers.emplace_back(line, ask(line, sample));
-    for (auto& [text, answer] : answers) {
-      const llm::Generation generation = answer.get();
-      fmt::print("{}\n", nlohmann::ordered_json{{"prompt", text},
-                                                {"answer", trim(generation.text)},
-                                                {"finish_reason", finish_name(generation.finish)},
-                                                {"tokens", generation.ids.size()}}
-                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    }
-  });
+  command->add_option("--beams", request.beams, "beam search; --samples are its best results")
+      ->check(CLI::PositiveNumber);
+  command->callback([arguments] { generate(*arguments); });
 }
 
 void add_data(CLI::App& parent) {
@@ -240,6 +255,7 @@ void add_llm(CLI::App& app) {
   add_eval(*command);
   add_weights(*command);
   add_llm_new(*command);
+  add_llm_serve(*command, add_engine_options);
 }
 
 }  // namespace llmcf::apps

@@ -66,8 +66,8 @@ std::string model_identity(const EngineOptions& options) {
 struct Engine::Impl {
   struct Asked {
     GenerationRequest request;
+    OnDone on_done;
     OnText on_text;
-    std::promise<Generation> promise;
   };
 
   explicit Impl(const EngineOptions& options)
@@ -123,7 +123,7 @@ struct Engine::Impl {
     const std::shared_ptr<Asked> shared = std::move(asked);
     generator->submit(
         std::move(shared->request),
-        [shared](Generation generation) { shared->promise.set_value(std::move(generation)); },
+        [shared](Generation generation) { shared->on_done(std::move(generation)); },
         [this, shared](std::string_view piece) {
           return !ends && (!shared->on_text || shared->on_text(piece));
         });
@@ -218,17 +218,24 @@ std::vector<int32_t> Engine::raw_prompt(std::string_view text) const {
 }
 
 std::future<Generation> Engine::generate(GenerationRequest request, OnText on_text) {
+  const auto promise = std::make_shared<std::promise<Generation>>();
+  std::future<Generation> result = promise->get_future();
+  submit(
+      std::move(request),
+      [promise](Generation generation) { promise->set_value(std::move(generation)); },
+      std::move(on_text));
+  return result;
+}
+
+void Engine::submit(GenerationRequest request, OnDone on_done, OnText on_text) {
   impl_->generator->check(request);
-  auto asked = std::make_unique<Impl::Asked>();
-  asked->request = std::move(request);
-  asked->on_text = std::move(on_text);
-  std::future<Generation> result = asked->promise.get_future();
+  auto asked = std::make_unique<Impl::Asked>(
+      Impl::Asked{std::move(request), std::move(on_done), std::move(on_text)});
   {
     const std::lock_guard lock(impl_->guard);
     impl_->queue.push_back(std::move(asked));
   }
   impl_->changed.notify_all();
-  return result;
 }
 
 std::vector<float> Engine::embed(std::string_view text) {

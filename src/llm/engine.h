@@ -21,9 +21,9 @@
 namespace llmcf::llm {
 
 struct EngineOptions {
-  std::filesystem::path model;    // a directory in the Hugging Face layout
-  std::filesystem::path adapter;  // PEFT's layout; empty = none
-  std::string device = "auto";    // auto (CUDA if there is one), cpu, cuda, cuda:1, ...
+  std::filesystem::path model;         // a directory in the Hugging Face layout
+  std::filesystem::path adapter = {};  // PEFT's layout; empty = none
+  std::string device = "auto";         // auto (CUDA if there is one), cpu, cuda, cuda:1, ...
   std::string dtype = "auto";  // auto (float32 on cpu, else bfloat16), float32, bfloat16, float16
   int64_t slots = 16;          // generations at once
   int64_t capacity = 0;        // tokens of a slot; 0 = the model's positions, at most 4096
@@ -37,7 +37,9 @@ std::string model_identity(const EngineOptions& options);
 
 class Engine {
  public:
-  using OnText = std::function<bool(std::string_view piece)>;  // called from the worker
+  // Called from the worker: they must not wait. See Generator for what they get.
+  using OnText = std::function<bool(std::string_view piece)>;
+  using OnDone = std::function<void(Generation)>;
 
   // Throws InputError or Error naming what is wrong with the model or the options.
   explicit Engine(const EngineOptions& options);
@@ -54,6 +56,8 @@ class Engine {
 
   // Throws Error at once if the request does not fit; the future never throws.
   std::future<Generation> generate(GenerationRequest request, OnText on_text = {});
+  // The same, told by a callback.
+  void submit(GenerationRequest request, OnDone on_done, OnText on_text = {});
 
   // Per continuation (none empty), the sum of the log probabilities of its tokens behind the
   // prompt. Throws Error if one does not fit.

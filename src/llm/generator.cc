@@ -74,6 +74,12 @@ struct Generator::Running {
   std::vector<int32_t> seen = {};  // prompt and generated ids, all of which the cache will hold
   size_t told = 0;                 // bytes of the text that on_text got
   bool done = false;
+  size_t slot = 0;
+  // Beam search: the first beam leads, and has the request and all lanes (itself the first); the
+  // others only hold their place.
+  std::unique_ptr<BeamSearch> search = {};
+  std::vector<Running*> lanes = {};
+  bool follows = false;
 };
 
 Generator::Generator(const LanguageModel& model, const text::LanguageTokenizer& tokenizer,
@@ -105,6 +111,11 @@ void Generator::check(const GenerationRequest& request) const {
                             capacity()));
   if (request.max_tokens < 1)
     throw Error(fmt::format("max_tokens is {}, expected at least 1", request.max_tokens));
+  if (request.beams < 1 || request.beams > cache_.slots())
+    throw Error(fmt::format("{} beams, expected 1 to the number of slots, {}", request.beams,
+                            cache_.slots()));
+  if (request.returned < 1 || request.returned > request.beams)
+    throw Error(fmt::format("{} results of {} beams", request.returned, request.beams));
   for (const int32_t id : request.prompt)
     if (id < 0 || id >= model_.config().vocabulary)
       throw Error(
@@ -120,11 +131,17 @@ void Generator::submit(GenerationRequest request, OnDone on_done, OnText on_text
 }
 
 void Generator::admit() {
-  while (!waiting_.empty() && running() < cache_.slots()) {
+  while (!waiting_.empty() && running() + waiting_.front()->request.beams <= cache_.slots()) {
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
     Running& entered = *running_.back();
+    entered.slot = running_.size() - 1;
     entered.seen = entered.request.prompt;
+    if (entered.on_text && !entered.on_text({})) {  // nobody waits for it any more
+      entered.result.finish = Finish::kCancelled;
+      finish(running_.size() - 1);
+      continue;
+    }
     entered.result.prompt_tokens = static_cast<int64_t>(entered.seen.size());
     torch::Tensor hidden;
     for (int64_t first = 0; first < entered.result.prompt_tokens; first += kPrefill) {
@@ -138,9 +155,66 @@ void Generator::admit() {
     }
     torch::Tensor logits =
         model_.logits(hidden.narrow(1, hidden.size(1) - 1, 1)).view({-1}).cpu().contiguous();
-    take(entered, draw(entered, {logits.data_ptr<float>(), static_cast<size_t>(logits.numel())}));
-    if (entered.done) finish(running_.size() - 1);
+    const std::span<float> row{logits.data_ptr<float>(), static_cast<size_t>(logits.numel())};
+    if (entered.request.beams > 1) {
+      begin_beams(entered, row);
+    } else {
+      take(entered, draw(entered, row));
+    }
+    while (!running_.empty() && running_.back()->done)
+      finish(running_.size() - 1);
   }
+}
+
+// The other beams take the next slots.
+void Generator::begin_beams(Running& leader, std::span<float> logits) {
+  const auto length = static_cast<int64_t>(leader.seen.size());
+  leader.search = std::make_unique<BeamSearch>(leader.request, tokenizer_, model_.config().end_ids,
+                                               cache_.capacity() - length);
+  leader.lanes = {&leader};
+  for (int64_t beam = 1; beam < leader.request.beams; ++beam) {
+    running_.push_back(std::make_unique<Running>(GenerationRequest{}, OnDone(), OnText()));
+    Running& lane = *running_.back();
+    lane.slot = running_.size() - 1;
+    lane.seen = leader.seen;
+    lane.follows = true;
+    leader.lanes.push_back(&lane);
+    cache_.copy(static_cast<int64_t>(leader.slot), static_cast<int64_t>(lane.slot), length);
+  }
+  take_beams(leader, leader.search->advance({logits}));
+}
+
+// Lane i goes on from where extension i comes from; without extensions the search is over.
+void Generator::take_beams(Running& leader, const std::vector<BeamSearch::Extension>& extensions) {
+  const bool cancelled = leader.on_text && !leader.on_text({});
+  if (cancelled) leader.result.finish = Finish::kCancelled;
+  if (cancelled || extensions.empty()) {
+    for (Running* lane : leader.lanes)
+      lane->done = true;
+    if (cancelled) return;
+    std::vector<Generation> found = leader.search->results();
+    leader.result = std::move(found.front());
+    leader.result.others.assign(std::make_move_iterator(found.begin() + 1),
+                                std::make_move_iterator(found.end()));
+    if (leader.request.on_score)
+      for (const TokenScore& score : leader.result.scores)
+        leader.request.on_score(score);
+    if (leader.on_text) leader.on_text(leader.result.text);
+    return;
+  }
+  std::vector<int64_t> slots, parents;
+  std::vector<std::vector<int32_t>> seen;
+  for (size_t beam = 0; beam < extensions.size(); ++beam) {
+    const Running& parent = *leader.lanes[static_cast<size_t>(extensions[beam].parent)];
+    slots.push_back(static_cast<int64_t>(leader.lanes[beam]->slot));
+    parents.push_back(static_cast<int64_t>(parent.slot));
+    seen.push_back(parent.seen);
+    seen.back().push_back(extensions[beam].token);
+  }
+  cache_.reorder(slots, parents, static_cast<int64_t>(leader.request.prompt.size()),
+                 static_cast<int64_t>(leader.seen.size()));
+  for (size_t beam = 0; beam < extensions.size(); ++beam)
+    leader.lanes[beam]->seen = std::move(seen[beam]);
 }
 
 // One token out of `logits`. Touches nothing but its own request's state.
@@ -173,6 +247,7 @@ void Generator::take(Running& running, int32_t id) {
     running.done = flush = true;
   } else {
     result.ids.push_back(id);
+    if (request.on_score && !result.scores.empty()) request.on_score(result.scores.back());
     std::string piece = id < tokenizer_.size() ? tokenizer_.bytes(id) : std::string();
     result.text += piece;
     size_t first = std::string::npos;
@@ -192,12 +267,12 @@ void Generator::take(Running& running, int32_t id) {
   const std::string_view text = result.text;
   const size_t held = flush ? 0 : std::max(open_bytes(text), begun_stop(text, request.stop));
   const size_t ready = text.size() - held;
-  if (ready <= running.told) return;
-  if (!running.on_text(text.substr(running.told, ready - running.told)) && !running.done) {
+  const size_t told = std::min(running.told, ready);  // a stop text never takes back what was told
+  if (!running.on_text(text.substr(told, ready - told)) && !running.done) {
     result.finish = Finish::kCancelled;
     running.done = true;
   }
-  running.told = ready;
+  running.told = std::max(running.told, ready);
 }
 
 // Takes the slot's place by the last one.
@@ -208,6 +283,7 @@ void Generator::finish(size_t slot) {
     cache_.copy(static_cast<int64_t>(last), static_cast<int64_t>(slot),
                 static_cast<int64_t>(running_[last]->seen.size()) - 1);
     running_[slot] = std::move(running_[last]);
+    running_[slot]->slot = slot;
   }
   running_.pop_back();
   if (done->on_done) done->on_done(std::move(done->result));
@@ -230,13 +306,30 @@ bool Generator::step() {
       &view);
   torch::Tensor logits = model_.logits(hidden).view({running(), -1}).cpu().contiguous();
   const auto V = static_cast<size_t>(logits.size(1));
+  const auto row = [&](size_t slot) {
+    return std::span<float>(logits.data_ptr<float>() + slot * V, V);
+  };
   std::vector<int32_t> drawn(running_.size());
+  std::vector<std::vector<BeamSearch::Extension>> extended(running_.size());
   parallel_for(running(), 4, [&](int64_t begin, int64_t end) {
-    for (auto slot = static_cast<size_t>(begin); slot < static_cast<size_t>(end); ++slot)
-      drawn[slot] = draw(*running_[slot], {logits.data_ptr<float>() + slot * V, V});
+    for (auto slot = static_cast<size_t>(begin); slot < static_cast<size_t>(end); ++slot) {
+      Running& one = *running_[slot];
+      if (one.follows) continue;
+      if (one.search == nullptr) {
+        drawn[slot] = draw(one, row(slot));
+        continue;
+      }
+      std::vector<std::span<float>> rows;
+      for (const Running* lane : one.lanes)
+        rows.push_back(row(lane->slot));
+      extended[slot] = one.search->advance(rows);
+    }
   });
-  for (size_t slot = 0; slot < running_.size(); ++slot)
-    take(*running_[slot], drawn[slot]);
+  for (size_t slot = 0; slot < running_.size(); ++slot) {
+    Running& one = *running_[slot];
+    if (one.follows) continue;
+    one.search == nullptr ? take(one, drawn[slot]) : take_beams(one, extended[slot]);
+  }
   for (size_t slot = running_.size(); slot-- > 0;)
     if (running_[slot]->done) finish(slot);
   return true;

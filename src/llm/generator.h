@@ -1,5 +1,6 @@
 // Texts from a language model: a queue of prompts, a fixed number of slots, every step one token
-// for each running prompt. A prompt enters as soon as a slot is free (continuous batching).
+// for each running prompt. A prompt enters as soon as a slot is free (continuous batching); one
+// with beam search when there is a slot for each beam.
 //
 // Invariants:
 //  1. A generation depends on its own request alone (prompt, options, seed), not on what runs
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "core/random.h"
+#include "llm/beam_search.h"
 #include "llm/generation.h"
 #include "llm/language_model.h"
 #include "text/language_tokenizer.h"
@@ -32,7 +34,8 @@ struct GeneratorOptions {
 
 class Generator {
  public:
-  // Gets more of a text; false cancels the generation.
+  // Gets more of a text, or nothing new where a prompt enters or a token adds no text yet; false
+  // cancels the generation.
   using OnText = std::function<bool(std::string_view piece)>;
   using OnDone = std::function<void(Generation)>;
 
@@ -57,6 +60,8 @@ class Generator {
  private:
   struct Running;
   void admit();
+  void begin_beams(Running& leader, std::span<float> logits);
+  void take_beams(Running& leader, const std::vector<BeamSearch::Extension>& extensions);
   int32_t draw(Running& running, std::span<float> logits) const;
   void take(Running& running, int32_t id);
   void finish(size_t slot);

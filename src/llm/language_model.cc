@@ -86,6 +86,19 @@ void KvCache::copy(int64_t from, int64_t to, int64_t length) {
       t.select(0, to).narrow(1, 0, length).copy_(t.select(0, from).narrow(1, 0, length));
 }
 
+void KvCache::reorder(const std::vector<int64_t>& slots, const std::vector<int64_t>& parents,
+                      int64_t begin, int64_t end) {
+  if (slots == parents || begin == end) return;
+  const torch::Device device = keys[0].device();
+  const torch::Tensor to = at::tensor(slots, torch::kLong).to(device);
+  const torch::Tensor from = at::tensor(parents, torch::kLong).to(device);
+  for (auto* tensors : {&keys, &values})
+    for (torch::Tensor& t : *tensors) {
+      torch::Tensor part = t.narrow(2, begin, end - begin);
+      part.index_copy_(0, to, part.index_select(0, from));
+    }
+}
+
 LanguageModel::LanguageModel(ModelConfig config, torch::Dtype dtype, torch::Device device)
     : config_(std::move(config)), dtype_(dtype), device_(device) {
   const auto options = torch::TensorOptions(dtype).device(device);

@@ -49,6 +49,9 @@ struct KvCache {
   int64_t capacity() const { return keys.empty() ? 0 : keys[0].size(2); }
   // Copies what slot `from` holds at positions < `length` to slot `to`.
   void copy(int64_t from, int64_t to, int64_t length);
+  // Slot slots[i] gets what slot parents[i] holds at positions [begin, end), all at once.
+  void reorder(const std::vector<int64_t>& slots, const std::vector<int64_t>& parents,
+               int64_t begin, int64_t end);
 };
 
 // Tokens and where they stand. Without a cache `positions` may be undefined (0, 1, ...), and so may

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "cot/reasoner.h"
 #include "pipeline/annotations.h"
+#include "pipeline/encoders.h"
 #include "pipeline/erasure.h"
 #include "pipeline/local_reasoner.h"
 #include "pipeline/results.h"
@@ -87,7 +88,7 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
   config.split.finish();
   config.reason.finish();
   config.teach.finish();
-  text::check_encoder(config.encode);
+  check_encoder(config.encode);
   if (workspace_.has_erased()) {
     import_options_.exclude_user = [this](std::string_view user) {
       return workspace_.is_erased(user);
@@ -172,14 +173,17 @@ void Journey::split() {
 }
 
 void Journey::encode() {
+  const std::string section = config_.encode.canonical();
+  const std::string identity = encoder_identity(config_.encode);
   const std::string key =
-      stage_key("encode", kEncodeFormat, {digests_.dataset, config_.encode.canonical()});
+      identity.empty() ? stage_key("encode", kEncodeFormat, {digests_.dataset, section})
+                       : stage_key("encode", kEncodeFormat, {digests_.dataset, section, identity});
   const auto work = [this] {
     std::vector<std::string_view> texts;  // [num_items + 1]; row 0 is empty and becomes zeros
     for (int64_t item = 0; item <= dataset().num_items(); ++item) {
       texts.push_back(item == 0 ? std::string_view() : dataset().item_text(item));
     }
-    const auto encoder = text::make_encoder(config_.encode, std::span(texts).subspan(1));
+    const auto encoder = make_encoder(config_.encode, std::span(texts).subspan(1));
     text::save_encoder(*encoder, workspace_.encoder());
     std::vector<float> vectors(texts.size() * static_cast<size_t>(encoder->dim()));
     encoder->encode(texts, vectors);
@@ -209,7 +213,7 @@ void Journey::reason_about_rows() {
                                      config_.reason.canonical(), prompt_->hash()});
   bool complete = true;
   const auto work = [this, &complete] {
-    const auto encoder = text::load_encoder(workspace_.encoder());
+    const auto encoder = load_encoder(workspace_.encoder());
     cot::Pool pool(workspace_.pool());
     erase_from(pool, workspace_);
     const auto report = cot::generate({.dataset = dataset(),
@@ -240,7 +244,7 @@ void Journey::pool() {
                                     {digests_.dataset, digests_.example_rows, digests_.text,
                                      digests_.pool, config_.pool.canonical()});
   const auto work = [this] {
-    const auto encoder = text::load_encoder(workspace_.encoder());
+    const auto encoder = load_encoder(workspace_.encoder());
     const cot::Pool pool(workspace_.pool());
     const int64_t count = cot::write_examples(pool, dataset(), example_rows(), *encoder,
                                               workspace_.examples(), example_options_);

@@ -8,10 +8,10 @@
 #include "core/log.h"
 #include "cot/reasoner.h"
 #include "cot/template_reasoner.h"
+#include "pipeline/encoders.h"
 #include "pipeline/erasure.h"
 #include "pipeline/journey.h"
 #include "pipeline/stage_key.h"
-#include "text/make_encoder.h"
 #include "train/metrics.h"
 
 namespace llmcf::pipeline {
@@ -50,7 +50,7 @@ std::string Journey::estimate_reasoning() {
   cot::Pool* known = pool ? &*pool : nullptr;
   std::string text;
   if (uses_examples_) {
-    const auto encoder = text::load_encoder(workspace_.encoder());
+    const auto encoder = load_encoder(workspace_.encoder());
     text += cot::estimate({.dataset = dataset(),
                            .rows = example_rows(),
                            .prompt = *prompt_,
@@ -118,7 +118,7 @@ void Journey::knowledge() {
                                     {digests_.dataset, digests_.rows, digests_.text, digests_.notes,
                                      generate_options_.whole_users ? "whole" : "powers"});
   const auto work = [this] {
-    const auto encoder = text::load_encoder(workspace_.encoder());
+    const auto encoder = load_encoder(workspace_.encoder());
     cot::Pool pool(workspace_.pool());
     const cot::UserPrefixes prefixes(dataset(), rows(), generate_options_.whole_users);
     const auto counts =

@@ -27,6 +27,7 @@ struct LocalOptions {
   llm::EngineOptions engine;
   llm::SamplingOptions sampling;
   int64_t max_tokens = 256;
+  int64_t beams = 1;
 
   static LocalOptions from(const Config& section) {
     LocalOptions options;
@@ -45,6 +46,10 @@ struct LocalOptions {
         .top_k = section.get_int("top_k", 50, 0, 1 << 20),
         .top_p = section.get_number("top_p", 1, 0.0001, 1)};
     options.max_tokens = section.get_int("max_tokens", 256, 1, 1 << 20);
+    options.beams = section.get_int("beams", 1, 1, 256);
+    if (options.beams > options.engine.slots)
+      section.fail("beams", fmt::format("{} beams need as many slots, there are {}; set 'slots'",
+                                        options.beams, options.engine.slots));
     section.finish();
     return options;
   }
@@ -67,9 +72,10 @@ class LocalReasoner final : public cot::Reasoner {
     const llm::SamplingOptions& s = options_.sampling;
     return fmt::format(
         "{} temperature={} top_k={} top_p={} repetition_penalty={} max_tokens={} "
-        "capacity={}",
+        "capacity={}{}",
         identity_, s.temperature, s.top_k, s.top_p, s.repetition_penalty, options_.max_tokens,
-        options_.engine.capacity);
+        options_.engine.capacity,
+        options_.beams > 1 ? fmt::format(" beams={}", options_.beams) : "");
   }
   std::string judging_settings() const override { return identity_; }
   bool judges() const override { return true; }
@@ -88,9 +94,10 @@ class LocalReasoner final : public cot::Reasoner {
         return cancelled == nullptr || !cancelled->load();
       });
     };
+    const int64_t each = teach ? 1 : options_.beams;  // candidates of one generation
     std::vector<std::future<llm::Generation>> answers;
     try {
-      for (int64_t i = 0; i < (teach ? 1 : request.candidates); ++i)
+      for (int64_t i = 0; i < (teach ? 1 : request.candidates); i += each)
         answers.push_back(ask(i, 0));
     } catch (const Error& error) {
       outcome.status = cot::ReasonOutcome::Status::kRefused;
@@ -99,11 +106,15 @@ class LocalReasoner final : public cot::Reasoner {
       return outcome;
     }
     for (size_t i = 0; i < answers.size(); ++i) {
-      const auto candidate = static_cast<int64_t>(i);
-      bool usable = read(request, answers[i].get(), outcome);
-      // An empty answer is drawn anew, from a stream of its own.
-      for (int64_t sample = 1; !usable && !teach && sample < kDraws; ++sample)
-        usable = read(request, ask(candidate, sample).get(), outcome);
+      const llm::Generation found = answers[i].get();
+      for (size_t rank = 0; rank <= found.others.size(); ++rank) {
+        bool usable = read(request, of_rank(found, rank), outcome);
+        // An empty answer is drawn anew, from a stream of its own.
+        for (int64_t sample = 1; !usable && !teach && sample < kDraws; ++sample) {
+          const auto again = ask(static_cast<int64_t>(i) * each, sample).get();
+          usable = read(request, of_rank(again, std::min(rank, again.others.size())), outcome);
+        }
+      }
     }
     if (outcome.answers.empty()) {  // the same seeds would say the same nothing again
       outcome.status = cot::ReasonOutcome::Status::kRefused;
@@ -136,10 +147,16 @@ class LocalReasoner final : public cot::Reasoner {
                                       .stop = {}};
     if (teach) generation.sampling = {.temperature = 0};
     if (teach) generation.log_probabilities = kJudgedTokens;
+    if (!teach) generation.beams = options_.beams;
+    if (!teach) generation.returned = std::min(options_.beams, request.candidates - candidate);
     // A candidate's stream does not depend on how many are asked at once.
     generation.seed = request.seed + static_cast<uint64_t>(candidate);
     generation.sample = sample;
     return generation;
+  }
+
+  static const llm::Generation& of_rank(const llm::Generation& found, size_t rank) {
+    return rank == 0 ? found : found.others[rank - 1];
   }
 
   // False if there was nothing to take.

@@ -126,34 +126,43 @@ const Kind* find_kind(const std::string& name) {
   return nullptr;
 }
 
-std::vector<std::string> kind_names() {
+std::string no_such_kind(const std::string& name, const OutsideKind* outside) {
   std::vector<std::string> names;
   for (const Kind& kind : kKinds)
     names.emplace_back(kind.name);
-  return names;
+  if (outside != nullptr) names.push_back(outside->name);
+  return unknown_name("encoder", name, names);
 }
 
 }  // namespace
 
-void check_encoder(const Config& section) {
+void check_encoder(const Config& section, const OutsideKind* outside) {
   const auto name = section.get<std::string>("kind", "lsa");
+  if (outside != nullptr && name == outside->name) return outside->check(section);
   const Kind* kind = find_kind(name);
-  if (kind == nullptr) section.fail("kind", unknown_name("encoder", name, kind_names()));
+  if (kind == nullptr) section.fail("kind", no_such_kind(name, outside));
   kind->check(section);
   section.finish();
 }
 
 std::unique_ptr<Encoder> make_encoder(const Config& section,
-                                      std::span<const std::string_view> corpus) {
+                                      std::span<const std::string_view> corpus,
+                                      const OutsideKind* outside) {
   const auto name = section.get<std::string>("kind", "lsa");
+  if (outside != nullptr && name == outside->name) return outside->make(section);
   const Kind* kind = find_kind(name);
-  if (kind == nullptr) section.fail("kind", unknown_name("encoder", name, kind_names()));
+  if (kind == nullptr) section.fail("kind", no_such_kind(name, outside));
   return kind->make(section, corpus);
 }
 
 void save_encoder(const Encoder& encoder, const std::filesystem::path& directory) {
   std::filesystem::create_directories(directory);
   Json record = {{"format", kFormat}, {"fingerprint", encoder.fingerprint()}};
+  if (const auto* outside = dynamic_cast<const OutsideEncoder*>(&encoder)) {
+    record["kind"] = outside->kind();
+    record["options"] = Json::parse(outside->section());
+    return write_file(directory / kRecord, record.dump(2) + "\n");
+  }
   for (const Kind& kind : kKinds) {
     if (!kind.save(encoder, directory, record)) continue;
     record["kind"] = kind.name;
@@ -162,7 +171,8 @@ void save_encoder(const Encoder& encoder, const std::filesystem::path& directory
   throw Error(fmt::format("encoder '{}' cannot be saved", encoder.name()));
 }
 
-std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& directory) {
+std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& directory,
+                                      const OutsideKind* outside) {
   const std::string file = (directory / kRecord).string();
   try {
     const Json record = Json::parse(read_file(file));
@@ -171,9 +181,12 @@ std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& directory) {
           file, 0,
           fmt::format("format {} is not supported; encode again", record["format"].dump()));
     const auto name = record.at("kind").get<std::string>();
+    const bool is_outside = outside != nullptr && name == outside->name;
     const Kind* kind = find_kind(name);
-    if (kind == nullptr) throw InputError(file, 0, unknown_name("encoder", name, kind_names()));
-    std::unique_ptr<Encoder> encoder = kind->load(directory, record);
+    if (kind == nullptr && !is_outside) throw InputError(file, 0, no_such_kind(name, outside));
+    std::unique_ptr<Encoder> encoder =
+        is_outside ? outside->make(Config::parse(record.at("options").dump(), file))
+                   : kind->load(directory, record);
     if (encoder->fingerprint() != record.at("fingerprint").get<std::string>())
       throw InputError(file, 0,
                        fmt::format("fingerprint is {}, the files give {}: they do not belong "

@@ -131,6 +131,16 @@ def main():
         rows = [json.loads(row) for row in rows.splitlines()]
         expect([row["answer"] for row in rows] == ["ababab", "ababab", "", ""], f"a stop string: {rows}")
 
+        # Beam search: the best first, reproducible, as many as were asked for.
+        beams = ("--quiet", "llm", "generate", "--model", "tuned", "--prompts", "prompts.txt", "--beams", "3", "--max-tokens", "9")
+        rows = [json.loads(row) for row in llmcf(*beams, "--samples", "3", "--seed", "5").splitlines()]
+        again = [json.loads(row) for row in llmcf(*beams, "--samples", "2", "--seed", "5").splitlines()]
+        expect([row["prompt"] for row in rows] == ["Say ab."] * 3 + ["Say ef."] * 3, f"three each: {rows}")
+        expect([rows[i] for i in (0, 1, 3, 4)] == again, f"the best two of the same search: {rows} and {again}")
+        expect(rows[0]["answer"] == "ababab" and rows[3]["answer"] == "efefef", f"what was learned is most likely: {rows}")
+        text = llmcf(*beams, "--samples", "4", status=1)
+        expect("4 results of 3 beams" in text, f"no more results than beams: {text}")
+
         for key, value, said in (("model", "nowhere", "config.json"), ("data", "[{path: none.json}]", "none.json"),
                                  ("tune.lora", "{targets: [q]}", "q_proj"), ("length", "5000", "4096"),
                                  ("lenght", "3", "lenght")):
@@ -149,6 +159,13 @@ def main():
         expect("chains of thought (local)" in said and " 0 failed" in said, f"every job is answered: {said}")
         again = llmcf("run", "run.yaml")
         expect("is loaded" not in again, f"nothing is asked twice, nothing is loaded: {again}")
+
+        (root / "beams.yaml").write_text((root / "run.yaml").read_text().replace("max_tokens: 12,", "max_tokens: 12, beams: 2,")
+                                         .replace("workspace: workspace", "workspace: beams"))
+        said = llmcf("run", "beams.yaml", "--until", "reason")
+        expect("chains of thought (local)" in said and " 0 failed" in said, f"beam search fills a pool: {said}")
+        (root / "beams.yaml").write_text((root / "beams.yaml").read_text().replace("beams: 2,", "beams: 20,"))
+        expect("'slots'" in llmcf("run", "beams.yaml", status=1), "beams need slots")
 
         # The model as the recommender: instructions from the data set, tuned on them, judged by its Yes and No.
         llmcf("llm", "data", "run.yaml", "--rows", "60", "--out", "rec.json")
@@ -174,4 +191,5 @@ def main():
         print("llm: all as expected")
 
 
-main()
+if __name__ == "__main__":
+    main()
