@@ -142,6 +142,7 @@ void ExampleSearch::search(const Catalogue& catalogue, int64_t fold, const float
                            SearchCost* cost) const {
   align(catalogue, fold, history, candidates, slots);
   const ScratchArena::Scope scope(arena);
+  const kernels::DenormalsAreZero faster;
   SearchCost unused;
   SearchCost& told = cost == nullptr ? unused : *cost;
   std::vector<Walk> walks;

@@ -23,6 +23,7 @@ namespace packed = retrieval::kernels;
 inline constexpr int64_t kChunk =
     2 * packed::kPanelColumns;                      // groups whose products are made at once
 inline constexpr int64_t kFirstSorted = 512;        // groups that are put in order at first
+inline constexpr int64_t kListPart = 32;            // entries of a list that are read at once
 inline constexpr float kAboveAll = 2;               // every similarity of unit vectors
 inline constexpr double kRoundingPerStep = 1.2e-7;  // of a sum in single precision
 
@@ -169,19 +170,36 @@ class ExampleSearch::Walk {
       offer(candidate, column, target, half_[column] + half);
   }
 
-  // The candidate's static list, from the top until nothing of it can count.
+  // The candidate's static list, from the top until nothing of it can count. A group's largest half
+  // is reached by one of its examples, so the best sums of groups bound the best of examples.
   void walk_list(int64_t candidate) {
     const Neighbours list =
         catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
-    const size_t length = list.group.size();
-    for (size_t i = 0; i < length; ++i) {
-      const float target = list.similarity[i], floor = threshold(candidate) - margin_;
-      if (largest_ + b_ * target < floor) return;  // closed
-      if (most_[list.group[i]] + b_ * target < floor) continue;
-      offer_group(candidate, list.group[i], target);
+    const auto length = static_cast<int64_t>(list.group.size());
+    float* best = best_of(candidate);
+    const ScratchArena::Scope scope(arena_);
+    float* sums = arena_.floats(length);
+    bool closed = false;
+    int64_t end = 0;
+    while (end < length && !closed) {
+      const int64_t size = std::min(kListPart, length - end);
+      kernels::gathered_sums(most_, list.group.data() + end, list.similarity.data() + end, b_, size,
+                             sums + end);
+      kernels::merge_largest(sums + end, size, best, label_.wanted);
+      end += size;
+      closed = end < length && largest_ + b_ * list.similarity[static_cast<size_t>(end)] <
+                                   threshold(candidate) - margin_;
     }
-    if (static_cast<int64_t>(length) == label_.groups()) return;
-    last_[candidate] = length == 0 ? kAboveAll : list.similarity[length - 1];
+    auto* kept = arena_.array<int32_t>(length);
+    const int64_t count =
+        kernels::indices_above(sums, sums, 0, end, threshold(candidate) - margin_, kept);
+    std::fill_n(best, label_.wanted, static_cast<float>(search_.options_.min_similarity));
+    for (int64_t i = 0; i < count; ++i) {
+      const auto at = static_cast<size_t>(kept[i]);
+      offer_group(candidate, list.group[at], list.similarity[at]);
+    }
+    if (closed || length == label_.groups()) return;
+    last_[candidate] = length == 0 ? kAboveAll : list.similarity[static_cast<size_t>(length - 1)];
     open_[static_cast<size_t>(open_count_++)] = static_cast<int32_t>(candidate);
   }
 
@@ -214,59 +232,42 @@ class ExampleSearch::Walk {
 
   void walk_groups(SearchCost& cost) {
     const int64_t groups = label_.groups(), width = search_.width_;
-    float* rows = nullptr;
     float* columns = arena_.floats(kChunk * width);
-    float* products = nullptr;
-    int64_t packed_count = 0;
-    std::span<int32_t> packed_rows = arena_.span<int32_t>(open_count_);
+    float* products = arena_.floats(open_count_ * kChunk);
+    auto* vectors = arena_.array<const float*>(open_count_);
     for (int64_t next = 0; next < groups && open_count_ > 0; next += kChunk) {
       sort_groups(std::min(groups, next + kChunk));
       close(next);
-      if (open_count_ == 0) break;
-      if (packed_count == 0 || open_count_ <= packed_count / 2) {
-        packed_count = open_count_;
-        std::copy_n(open_.begin(), open_count_, packed_rows.begin());
-        if (rows == nullptr) {
-          rows = arena_.floats(retrieval::padded_rows(open_count_) * width);
-          products = arena_.floats(retrieval::padded_rows(open_count_) * kChunk);
-        }
-        pack<packed::kPanelRows>(
-            packed_count, width,
-            [&](int64_t i) {
-              return catalogue_.vector(
-                  fold_, candidates_[static_cast<size_t>(packed_rows[static_cast<size_t>(i)])]);
-            },
-            rows);
-      }
       const int64_t count = std::min(kChunk, groups - next);
-      pack<packed::kPanelColumns>(
+      pack<kernels::kPanel>(
           count, width,
           [&](int64_t i) {
             return catalogue_.vector(fold_, label_.item[static_cast<size_t>(order_[next + i])]);
           },
           columns);
-      packed::multiply({.rows = rows,
-                        .columns = columns,
-                        .row_panels = retrieval::padded_rows(packed_count) / packed::kPanelRows,
-                        .column_panels = retrieval::padded_columns(count) / packed::kPanelColumns,
-                        .width = width,
-                        .scale = 1,
-                        .out = products,
-                        .stride = kChunk});
-      cost.products += packed_count * count;
-      offer_chunk(next, count, packed_rows.first(static_cast<size_t>(packed_count)), products);
+      for (int64_t i = 0; i < open_count_; ++i)
+        vectors[i] = catalogue_.vector(
+            fold_, candidates_[static_cast<size_t>(open_[static_cast<size_t>(i)])]);
+      kernels::dense(kernels::Panels{.data = columns, .in = width, .out = count},
+                     {.count = open_count_, .x_rows = vectors, .y = products, .y_stride = kChunk});
+      cost.products += open_count_ * count;
+      offer_chunk(next, count, products);
     }
   }
 
-  void offer_chunk(int64_t next, int64_t count, std::span<const int32_t> candidates,
-                   const float* products) {
-    for (size_t row = 0; row < candidates.size(); ++row) {
-      const int32_t candidate = candidates[row];
-      const float* targets = products + static_cast<int64_t>(row) * kChunk;
-      for (int64_t i = 0; i < count; ++i) {
-        const int32_t group = order_[next + i];
-        const float target = targets[i];
-        if (most_[group] + b_ * target < threshold(candidate) - margin_) continue;
+  void offer_chunk(int64_t next, int64_t count, const float* products) {
+    float most[kChunk];
+    int32_t kept[kChunk];
+    for (int64_t i = 0; i < count; ++i)
+      most[i] = most_[order_[next + i]];
+    for (int64_t row = 0; row < open_count_; ++row) {
+      const int32_t candidate = open_[static_cast<size_t>(row)];
+      const float* targets = products + row * kChunk;
+      const int64_t found =
+          kernels::indices_above(most, targets, b_, count, threshold(candidate) - margin_, kept);
+      for (int64_t i = 0; i < found; ++i) {
+        const int32_t group = order_[next + kept[i]];
+        const float target = targets[kept[i]];
         if (target > last_[candidate]) continue;  // was in the static list
         if (target == last_[candidate] && is_found(candidate, group)) continue;
         offer_group(candidate, group, target);

@@ -12,6 +12,10 @@
 #include <cstring>
 #include <numeric>
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 #include "serve/kernels.h"
 
 // Kernels are spelled as Highway spells its own.
@@ -40,7 +44,7 @@ HWY_INLINE void Tile(const float* HWY_RESTRICT panel, int64_t in, int64_t offset
   for (int64_t r = 0; r < kRows; ++r) {
     low[r] = bias_low;
     high[r] = bias_high;
-    x[r] = rows.x + (first + r) * rows.x_stride;
+    x[r] = rows.x_rows != nullptr ? rows.x_rows[first + r] : rows.x + (first + r) * rows.x_stride;
     if (rows.addend != nullptr) {
       const float* addend = rows.addend[first + r] + column;
       low[r] = hn::Add(low[r], hn::LoadU(tag, addend));
@@ -67,12 +71,12 @@ HWY_INLINE void Tile(const float* HWY_RESTRICT panel, int64_t in, int64_t offset
   }
 }
 
-void DenseRows(const PackedWeights& weights, const Rows& rows) {
+void DenseRows(const Panels& weights, const Rows& rows) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
-  const int64_t step = 2 * lanes, in = weights.in();
-  const int64_t end = (weights.out() + step - 1) / step * step;
+  const int64_t step = 2 * lanes, in = weights.in;
+  const int64_t end = (weights.out + step - 1) / step * step;
   for (int64_t column = 0; column < end; column += step) {
-    const float* panel = weights.data() + column / kPanel * kPanel * in;
+    const float* panel = weights.data + column / kPanel * kPanel * in;
     const int64_t offset = column % kPanel;
     int64_t r = 0;
     for (; r + kTileRows <= rows.count; r += kTileRows)
@@ -211,29 +215,94 @@ void Attend(const Attention& a) {
   }
 }
 
-void ScanHalf(const float* HWY_RESTRICT query, const uint16_t* HWY_RESTRICT panels, int64_t columns,
-              int64_t width, float* HWY_RESTRICT out) {
+// kPanels neighbouring panels at once: enough independent chains to hide the latency of an
+// addition.
+template <int64_t kPanels>
+HWY_INLINE void ScanPanels(const float* HWY_RESTRICT query, const uint16_t* HWY_RESTRICT panels,
+                           int64_t width, float* HWY_RESTRICT out) {
   const Tag tag;
   const hn::Rebind<hwy::float16_t, Tag> half;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
-  constexpr int64_t kVectors = 4;  // at once; independent chains
-  const int64_t step = std::min(kPanel, kVectors * lanes), vectors = step / lanes;
-  for (int64_t column = 0; column < columns; column += step) {
-    const auto* from = reinterpret_cast<const hwy::float16_t*>(panels) +
-                       column / kPanel * kPanel * width + column % kPanel;
-    Vector sums[kVectors];
-    for (auto& sum : sums)
-      sum = hn::Zero(tag);
-    for (int64_t k = 0; k < width; ++k, from += kPanel) {
+  constexpr int64_t kVectors = 2;  // of a panel at once
+  const auto* base = reinterpret_cast<const hwy::float16_t*>(panels);
+  for (int64_t column = 0; column < kPanel; column += kVectors * lanes) {
+    Vector sums[kPanels][kVectors];
+    for (auto& panel : sums)
+      for (auto& sum : panel)
+        sum = hn::Zero(tag);
+    for (int64_t k = 0; k < width; ++k) {
       const Vector value = hn::Set(tag, query[k]);
-      for (int64_t v = 0; v < kVectors; ++v)
-        if (v < vectors)
-          sums[v] =
-              hn::MulAdd(value, hn::PromoteTo(tag, hn::LoadU(half, from + v * lanes)), sums[v]);
+      for (int64_t p = 0; p < kPanels; ++p) {
+        const hwy::float16_t* from = base + (p * width + k) * kPanel + column;
+        for (int64_t v = 0; v < kVectors; ++v)
+          sums[p][v] =
+              hn::MulAdd(value, hn::PromoteTo(tag, hn::LoadU(half, from + v * lanes)), sums[p][v]);
+      }
     }
-    for (int64_t v = 0; v < kVectors; ++v)
-      if (v < vectors) hn::StoreU(sums[v], tag, out + column + v * lanes);
+    for (int64_t p = 0; p < kPanels; ++p)
+      for (int64_t v = 0; v < kVectors; ++v)
+        hn::StoreU(sums[p][v], tag, out + p * kPanel + column + v * lanes);
   }
+}
+
+void ScanHalf(const float* HWY_RESTRICT query, const uint16_t* HWY_RESTRICT panels, int64_t columns,
+              int64_t width, float* HWY_RESTRICT out) {
+  constexpr int64_t kTogether = 4;
+  const int64_t count = columns / kPanel;
+  int64_t panel = 0;
+  for (; panel + kTogether <= count; panel += kTogether)
+    ScanPanels<kTogether>(query, panels + panel * kPanel * width, width, out + panel * kPanel);
+  for (; panel < count; ++panel)
+    ScanPanels<1>(query, panels + panel * kPanel * width, width, out + panel * kPanel);
+}
+
+// Plain loads: gather instructions are slower on processors that guard them.
+void GatheredSums(const float* HWY_RESTRICT most, const int32_t* HWY_RESTRICT group,
+                  const float* HWY_RESTRICT target, float factor, int64_t count,
+                  float* HWY_RESTRICT out) {
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = most[group[i]];
+  AddScaled(out, target, factor, count);
+}
+
+HWY_INLINE void Insert(float value, float* best, int64_t k) {
+  if (!(value > best[k - 1])) return;
+  int64_t slot = k - 1;
+  for (; slot > 0 && best[slot - 1] < value; --slot)
+    best[slot] = best[slot - 1];
+  best[slot] = value;
+}
+
+void MergeLargest(const float* HWY_RESTRICT values, int64_t count, float* HWY_RESTRICT best,
+                  int64_t k) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto above = hn::Gt(hn::LoadU(tag, values + i), hn::Set(tag, best[k - 1]));
+    if (hn::AllFalse(tag, above)) continue;
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      Insert(values[i + lane], best, k);
+  }
+  for (; i < count; ++i)
+    Insert(values[i], best, k);
+}
+
+int64_t IndicesAbove(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, float factor,
+                     int64_t count, float floor, int32_t* HWY_RESTRICT out) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector factors = hn::Set(tag, factor), floors = hn::Set(tag, floor);
+  int64_t found = 0, i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const Vector sum = hn::MulAdd(factors, hn::LoadU(tag, b + i), hn::LoadU(tag, a + i));
+    if (HWY_LIKELY(hn::AllFalse(tag, hn::Ge(sum, floors)))) continue;
+    for (int64_t lane = i; lane < i + lanes; ++lane)
+      if (a[lane] + factor * b[lane] >= floor) out[found++] = static_cast<int32_t>(lane);
+  }
+  for (; i < count; ++i)
+    if (a[i] + factor * b[i] >= floor) out[found++] = static_cast<int32_t>(i);
+  return found;
 }
 
 void ChainedDots(const float* HWY_RESTRICT query, const float* HWY_RESTRICT rows,
@@ -312,6 +381,9 @@ HWY_EXPORT(Rotate);
 HWY_EXPORT(Attend);
 HWY_EXPORT(ScanHalf);
 HWY_EXPORT(ChainedDots);
+HWY_EXPORT(GatheredSums);
+HWY_EXPORT(MergeLargest);
+HWY_EXPORT(IndicesAbove);
 HWY_EXPORT(ToHalf);
 HWY_EXPORT(FromHalf);
 HWY_EXPORT(InstructionSet);
@@ -336,7 +408,7 @@ void PackedWeights::pack(const float* source, int64_t stride, std::span<const in
           source[o * stride + columns[static_cast<size_t>(j)]];
 }
 
-void dense(const PackedWeights& weights, const Rows& rows) {
+void dense(const Panels& weights, const Rows& rows) {
   HWY_DYNAMIC_DISPATCH(DenseRows)(weights, rows);
 }
 
@@ -396,6 +468,20 @@ void chained_dots(const float* query, const float* rows, const int32_t* ids, int
   HWY_DYNAMIC_DISPATCH(ChainedDots)(query, rows, ids, count, width, scale, out);
 }
 
+void gathered_sums(const float* most, const int32_t* group, const float* target, float factor,
+                   int64_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(GatheredSums)(most, group, target, factor, count, out);
+}
+
+void merge_largest(const float* values, int64_t count, float* best, int64_t k) {
+  HWY_DYNAMIC_DISPATCH(MergeLargest)(values, count, best, k);
+}
+
+int64_t indices_above(const float* a, const float* b, float factor, int64_t count, float floor,
+                      int32_t* out) {
+  return HWY_DYNAMIC_DISPATCH(IndicesAbove)(a, b, factor, count, floor, out);
+}
+
 void to_half(const float* from, uint16_t* to, int64_t count) {
   HWY_DYNAMIC_DISPATCH(ToHalf)(from, to, count);
 }
@@ -407,6 +493,26 @@ void from_half(const uint16_t* from, float* to, int64_t count) {
 const char* instruction_set() {
   return HWY_DYNAMIC_DISPATCH(InstructionSet)();
 }
+
+#if defined(__SSE2__)
+DenormalsAreZero::DenormalsAreZero() : before_(_mm_getcsr()) {
+  _mm_setcsr(static_cast<unsigned>(before_) | 0x8040U);  // flush to zero, denormals are zero
+}
+DenormalsAreZero::~DenormalsAreZero() {
+  _mm_setcsr(static_cast<unsigned>(before_));
+}
+#elif defined(__aarch64__)
+DenormalsAreZero::DenormalsAreZero() {
+  asm volatile("mrs %0, fpcr" : "=r"(before_));
+  asm volatile("msr fpcr, %0" : : "r"(before_ | (uint64_t{1} << 24)));
+}
+DenormalsAreZero::~DenormalsAreZero() {
+  asm volatile("msr fpcr, %0" : : "r"(before_));
+}
+#else
+DenormalsAreZero::DenormalsAreZero() = default;
+DenormalsAreZero::~DenormalsAreZero() = default;
+#endif
 
 }  // namespace llmcf::serve::kernels
 #endif

@@ -36,20 +36,33 @@ class PackedWeights {
   std::vector<float> panels_;
 };
 
-// y[r] = act(bias + addend[r] + W x[r]). Rows of x are `x_stride` floats apart, of y `y_stride` >=
-// padded(out). `bias` and every addend hold padded(out) floats; either may be null. x may be null
-// if W has no columns.
+// The same where it lies.
+struct Panels {
+  const float* data = nullptr;
+  int64_t in = 0, out = 0;
+};
+
+// y[r] = act(bias + addend[r] + W x[r]). Rows of x are `x_stride` floats apart, or where `x_rows`
+// points to; of y `y_stride` >= padded(out). `bias` and every addend hold padded(out) floats;
+// either may be null. x may be null if W has no columns.
+//
+// Every sum is one chain of fused multiply-adds over x in order, from bias + addend (from 0 without
+// them), as retrieval/kernels.h has it.
 struct Rows {
   int64_t count = 0;
   const float* x = nullptr;
   int64_t x_stride = 0;
+  const float* const* x_rows = nullptr;
   const float* bias = nullptr;
   const float* const* addend = nullptr;
   bool relu = false;
   float* y = nullptr;
   int64_t y_stride = 0;
 };
-void dense(const PackedWeights& weights, const Rows& rows);
+void dense(const Panels& weights, const Rows& rows);
+inline void dense(const PackedWeights& weights, const Rows& rows) {
+  dense(Panels{.data = weights.data(), .in = weights.in(), .out = weights.out()}, rows);
+}
 
 float dot(const float* a, const float* b, int64_t width);
 // y += factor * x
@@ -96,10 +109,33 @@ void scan_half(const float* query, const uint16_t* panels, int64_t columns, int6
 void chained_dots(const float* query, const float* rows, const int32_t* ids, int64_t count,
                   int64_t width, float scale, float* out);
 
+// out[i] = most[group[i]] + factor * target[i].
+void gathered_sums(const float* most, const int32_t* group, const float* target, float factor,
+                   int64_t count, float* out);
+// Merges values into `best`, the k largest so far in descending order.
+void merge_largest(const float* values, int64_t count, float* best, int64_t k);
+// The indices of a[i] + factor * b[i] >= floor, ascending; returns how many. `out` holds count.
+int64_t indices_above(const float* a, const float* b, float factor, int64_t count, float floor,
+                      int32_t* out);
+
 // IEEE half precision and back, in memory as uint16. REQUIRES: |values| < 65504.
 void to_half(const float* from, uint16_t* to, int64_t count);
 void from_half(const uint16_t* from, float* to, int64_t count);
 
 const char* instruction_set();
+
+// While it lives, this thread takes denormal numbers for zero. Weight decay leaves many of them in
+// weights, and the processor is up to a hundred times slower with them; no logit changes by more
+// than 1e-30.
+class DenormalsAreZero {
+ public:
+  DenormalsAreZero();
+  ~DenormalsAreZero();
+  DenormalsAreZero(const DenormalsAreZero&) = delete;
+  DenormalsAreZero& operator=(const DenormalsAreZero&) = delete;
+
+ private:
+  uint64_t before_ = 0;
+};
 
 }  // namespace llmcf::serve::kernels

@@ -64,17 +64,11 @@ InContext::InContext(const ContextOfSource& source) : maps_(source, "context.ict
   attends_ = context.kind != "mean";
   evidence_ = context.evidence;
   const int64_t d = maps_.width();
-  labels_ = copy_of(bundle.weight("context.ict.label"));
   if (residual_) gate_ = copy_of(bundle.weight("context.ict.gate"));
   if (evidence_) {
     slot_features_ = bundle.spec().slot_features();
-    const auto maps = bundle.weight("context.ict.evidence");  // [d, 2 G]
-    evidence_maps_.resize(maps.size());
-    for (int64_t half = 0; half < 2; ++half)
-      for (int64_t g = 0; g < slot_features_; ++g)
-        for (int64_t i = 0; i < d; ++i)
-          evidence_maps_[static_cast<size_t>((half * slot_features_ + g) * d + i)] =
-              maps[static_cast<size_t>(i * 2 * slot_features_ + half * slot_features_ + g)];
+    evidence_map_ =
+        kernels::PackedWeights(bundle.weight("context.ict.evidence").data(), d, 2 * slot_features_);
   }
   if (attends_) {
     for (int64_t layer = 0; bundle.has_weight(fmt::format("context.ict.layer{}.wq.weight", layer));
@@ -98,6 +92,22 @@ InContext::InContext(const ContextOfSource& source) : maps_(source, "context.ict
   if (!reader.contains("examples.feature")) return;  // a bundle that is being made
   feature_ = reader.get<float>("examples.feature", {bundle.spec().examples, d});
   if (with_cot_) cot_ = reader.get<float>("examples.mapped_cot", {bundle.spec().examples, d});
+  decide(bundle.weight("context.ict.label"));
+}
+
+// A merged token is feature + chain of thought + decision; a separate one the decision alone.
+void InContext::decide(std::span<const float> labels) {
+  const int64_t d = width(), stride = kernels::padded(d);
+  const auto rows = merged_ ? static_cast<int64_t>(example_label_.size()) : 2;
+  decided_.assign(static_cast<size_t>(rows * stride), 0.0F);
+  for (int64_t row = 0; row < rows; ++row) {
+    float* out = decided_.data() + row * stride;
+    const int64_t label = merged_ ? example_label_[static_cast<size_t>(row)] : row;
+    std::copy_n(labels.data() + label * d, d, out);
+    if (!merged_) continue;
+    kernels::add_scaled(out, feature_.data() + row * d, 1, d);
+    if (with_cot_) kernels::add_scaled(out, cot_.data() + row * d, 1, d);
+  }
 }
 
 InContext::~InContext() = default;
@@ -120,39 +130,45 @@ void InContext::rotate(float* x, int64_t position) const {
   kernels::rotate(x, cosine_.data() + at, sine_.data() + at, heads_, head_dim_);
 }
 
-// The tokens of a candidate's used slots; masked ones are left out: positions are relative.
-void InContext::write_prefix(const ContextBlock& block, int64_t candidate, float* rows,
-                             int64_t stride) const {
-  const int64_t d = width();
-  for (int64_t k = 0; k < block.k; ++k) {
-    const int32_t example = block.slots[candidate][k];
-    if (example < 0) continue;
-    const float* feature = feature_.data() + example * d;
-    const float* cot = with_cot_ ? cot_.data() + example * d : nullptr;
-    const auto half = static_cast<int64_t>(example_label_[static_cast<size_t>(example)]);
-    const float* label = labels_.data() + half * d;
-    float* last = rows;
-    if (merged_) {
-      for (int64_t i = 0; i < d; ++i)
-        last[i] = feature[i] + label[i];
-      if (cot != nullptr) kernels::add_scaled(last, cot, 1, d);
-    } else {
-      std::copy_n(feature, d, rows);
-      if (cot != nullptr) std::copy_n(cot, d, rows += stride);
-      last = rows += stride;
-      std::copy_n(label, d, last);
+// The tokens of used slots; masked ones are left out: positions are relative. Rows of the decision
+// get what retrieval knows of their slot in one product.
+void InContext::write_prefixes(const ContextBlock& block, const int64_t* first, Prefixes& prefixes,
+                               ScratchArena& arena) const {
+  const int64_t d = width(), stride = kernels::padded(d), step = this->step();
+  const int64_t slots = prefixes.tokens.count / step, G = slot_features_;
+  auto* decided = arena.array<const float*>(slots);
+  float* evidence = arena.zeros(slots * 2 * G);
+  int64_t slot = 0;
+  for (int64_t p = 0; p < prefixes.count; ++p)
+    for (int64_t k = 0; k < block.k; ++k) {
+      const int32_t example = block.slots[first[p]][k];
+      if (example < 0) continue;
+      const int64_t half = example_label_[static_cast<size_t>(example)];
+      if (!merged_) {
+        std::copy_n(feature_.data() + example * d, d, prefixes.tokens.row(slot * step));
+        if (with_cot_)
+          std::copy_n(cot_.data() + example * d, d, prefixes.tokens.row(slot * step + 1));
+      }
+      if (G > 0)
+        std::copy_n(block.evidence[first[p]] + k * G, G, evidence + slot * 2 * G + half * G);
+      decided[slot++] = decided_.data() + (merged_ ? example : half) * stride;
     }
-    if (evidence_)
-      for (int64_t g = 0; g < slot_features_; ++g)
-        kernels::add_scaled(last, evidence_maps_.data() + (half * slot_features_ + g) * d,
-                            block.evidence[candidate][k * slot_features_ + g], d);
-    rows = last + stride;
+  float* out = prefixes.tokens.data + (step - 1) * prefixes.tokens.stride;
+  if (G > 0) {
+    kernels::dense(evidence_map_, {.count = slots,
+                                   .x = evidence,
+                                   .x_stride = 2 * G,
+                                   .addend = decided,
+                                   .y = out,
+                                   .y_stride = step * prefixes.tokens.stride});
+  } else {
+    for (int64_t i = 0; i < slots; ++i)
+      std::copy_n(decided[i], d, out + i * step * prefixes.tokens.stride);
   }
 }
 
 // Neighbours in the block with the same examples share a prefix.
 InContext::Prefixes InContext::make_prefixes(const ContextBlock& block, ScratchArena& arena) const {
-  const int64_t step = merged_ ? 1 : 2 + (with_cot_ ? 1 : 0);
   Prefixes prefixes;
   prefixes.begin = arena.array<int64_t>(block.count + 1);
   prefixes.of = arena.array<int32_t>(block.count);
@@ -165,14 +181,13 @@ InContext::Prefixes InContext::make_prefixes(const ContextBlock& block, ScratchA
       const auto used = std::count_if(block.slots[i], block.slots[i] + block.k,
                                       [](int32_t example) { return example >= 0; });
       first[prefixes.count] = i;
-      prefixes.begin[prefixes.count + 1] = prefixes.begin[prefixes.count] + used * step;
+      prefixes.begin[prefixes.count + 1] = prefixes.begin[prefixes.count] + used * step();
       ++prefixes.count;
     }
     prefixes.of[i] = static_cast<int32_t>(prefixes.count - 1);
   }
   prefixes.tokens = Matrix::make(prefixes.begin[prefixes.count], width(), arena);
-  for (int64_t p = 0; p < prefixes.count; ++p)
-    write_prefix(block, first[p], prefixes.tokens.row(prefixes.begin[p]), prefixes.tokens.stride);
+  write_prefixes(block, first, prefixes, arena);
   return prefixes;
 }
 
@@ -253,13 +268,12 @@ void InContext::add_prefix_layer(const Layer& layer, bool last, Prefixes& prefix
 
 void InContext::tell_attention(const float* weights, int64_t count, const ContextBlock& block,
                                int64_t candidate) const {
-  const int64_t step = merged_ ? 1 : 2 + (with_cot_ ? 1 : 0);
   float* out = block.attention[candidate];
   int64_t position = 0;
   for (int64_t k = 0; k < block.k; ++k) {
     out[k] = 0;
     if (block.slots[candidate][k] < 0) continue;
-    for (int64_t t = 0; t < step; ++t, ++position)
+    for (int64_t t = 0; t < step(); ++t, ++position)
       for (int64_t head = 0; head < heads_; ++head)
         out[k] += weights[head * count + position] / static_cast<float>(heads_);
   }

@@ -35,9 +35,12 @@ class InContext final : public Context {
   // The tokens of examples in front of queries: prefix p has rows [begin[p], begin[p + 1]).
   struct Prefixes;
 
+  // Tokens of a slot.
+  int64_t step() const { return merged_ ? 1 : 2 + (with_cot_ ? 1 : 0); }
+  void decide(std::span<const float> labels);
   Prefixes make_prefixes(const ContextBlock& block, ScratchArena& arena) const;
-  void write_prefix(const ContextBlock& block, int64_t candidate, float* rows,
-                    int64_t stride) const;
+  void write_prefixes(const ContextBlock& block, const int64_t* first, Prefixes& prefixes,
+                      ScratchArena& arena) const;
   void add_prefix_layer(const Layer& layer, bool last, Prefixes& prefixes, Matrix& qkv,
                         ScratchArena& arena) const;
   Matrix query_layer(const Layer& layer, const Prefixes& prefixes, const Matrix& qkv,
@@ -54,9 +57,10 @@ class InContext final : public Context {
   int64_t heads_ = 0, head_dim_ = 0, slot_features_ = 0;
   std::span<const float> feature_, cot_;  // [N, d]
   std::span<const int32_t> example_label_;
-  std::vector<float> labels_;         // [2, d]
-  std::vector<float> evidence_maps_;  // [2, G, d]
-  std::vector<float> gate_;           // [d]
+  std::vector<float> decided_;  // rows of padded(d): what the token of the decision begins with, by
+                                // example (merged) or by label
+  kernels::PackedWeights evidence_map_;  // 2 G -> d
+  std::vector<float> gate_;              // [d]
   std::vector<Layer> layers_;
   std::vector<float> norm_;
   std::vector<float> cosine_, sine_;  // [positions, head_dim / 2]

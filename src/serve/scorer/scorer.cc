@@ -253,6 +253,7 @@ void Scorer::score(const ScoreInput& input, ScratchArena& arena, std::span<float
                    ScoreCost* cost) const {
   LLMCF_ASSERT(logits.size() == input.candidates.size());
   const ScratchArena::Scope scope(arena);
+  const kernels::DenormalsAreZero faster;
   ScoreCost unused;
   ScoreCost& told = cost == nullptr ? unused : *cost;
   Clock clock;
