@@ -6,11 +6,11 @@
 // h(q) comes once per request: one scan over the pool in half precision. t(i).t(c) is static: the
 // bundle holds, for every item and label, the most similar items that the label's examples are
 // about ("groups", with their examples). A candidate's best are found by the threshold algorithm
-// (Fagin, Lotem, Naor, "Optimal aggregation algorithms for middleware", PODS 2001): its static list
-// from the top, then the request's groups by their best h(q).h(c) from the top, with t(i).t(c) in
-// matrix products, until nothing that is left can reach the worst of the best. In the limit that is
-// a full scan. What might be best by half-precision scores, with their error bound, is scored again
-// in single precision.
+// (Fagin, Lotem, Naor, "Optimal aggregation algorithms for middleware", PODS 2001): the request's
+// groups with the best h(q).h(c), with t(i).t(c) in one matrix product for all candidates, then the
+// candidate's static list from the top, then further groups of the request, until nothing that is
+// left can reach the worst of the best. In the limit that is a full scan. What might be best by
+// half-precision scores, with their error bound, is scored again in single precision.
 //
 // Invariants:
 //  1. Ids, order and scores are those of retrieval::Searcher with a time after every example: ties

@@ -21,10 +21,11 @@ namespace llmcf::serve {
 namespace packed = retrieval::kernels;
 
 inline constexpr int64_t kChunk =
-    2 * packed::kPanelColumns;                      // groups whose products are made at once
-inline constexpr int64_t kFirstSorted = 512;        // groups that are put in order at first
-inline constexpr int64_t kListPart = 32;            // entries of a list that are read at once
-inline constexpr float kAboveAll = 2;               // every similarity of unit vectors
+    2 * packed::kPanelColumns;                // groups whose products are made at once
+inline constexpr int64_t kFirstSorted = 512;  // groups that are put in order at first
+inline constexpr int64_t kListPart = 32;      // entries of a list that are read at once
+inline constexpr int64_t kAhead = 6;   // candidates whose lists are asked for before they are read
+inline constexpr float kAboveAll = 2;  // every similarity of unit vectors
 inline constexpr double kRoundingPerStep = 1.2e-7;  // of a sum in single precision
 
 inline double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -96,8 +97,10 @@ class ExampleSearch::Walk {
     cost.scan_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
     prepare();
-    for (int64_t i = 0; i < count_; ++i)
-      walk_list(i);
+    walk_first_groups(cost);
+    cost.walk_seconds += seconds_since(start);
+    start = std::chrono::steady_clock::now();
+    walk_lists();
     cost.list_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
     cost.open_after_lists += open_count_;
@@ -137,7 +140,6 @@ class ExampleSearch::Walk {
     for (int64_t g = 0; g < groups; ++g)
       most_[g] = *std::max_element(half_ + label_.begin[static_cast<size_t>(g)],
                                    half_ + label_.begin[static_cast<size_t>(g) + 1]);
-    largest_ = groups == 0 ? 0.0F : *std::max_element(most_, most_ + groups);
   }
 
   void prepare() {
@@ -170,37 +172,94 @@ class ExampleSearch::Walk {
       offer(candidate, column, target, half_[column] + half);
   }
 
-  // The candidate's static list, from the top until nothing of it can count. A group's largest half
-  // is reached by one of its examples, so the best sums of groups bound the best of examples.
-  void walk_list(int64_t candidate) {
+  // Offers the examples of those of `count` groups whose largest sum may be among the best. Such a
+  // sum is reached by one of the group's examples, so that sums of groups bound the best.
+  void take(int64_t candidate, const int32_t* groups, const float* targets, const float* sums,
+            int64_t count) {
+    float* best = best_of(candidate);
+    kernels::merge_largest(sums, count, best, label_.wanted);
+    const float floor = threshold(candidate) - margin_;
+    const int64_t found = kernels::indices_above(sums, sums, 0, count, floor, kept_);
+    std::fill_n(best, label_.wanted, static_cast<float>(search_.options_.min_similarity));
+    for (const Found& one : found_of(candidate))
+      kernels::merge_largest(&one.score, 1, best, label_.wanted);
+    for (int64_t i = 0; i < found; ++i)
+      offer_group(candidate, groups[kept_[i]], targets[kept_[i]]);
+  }
+
+  // The request's best groups, for all candidates. They are done with then: their largest halves
+  // become nothing, so that no list offers them again.
+  void walk_first_groups(SearchCost& cost) {
+    for (int64_t i = 0; i < count_; ++i)
+      open_[static_cast<size_t>(i)] = static_cast<int32_t>(i);
+    open_count_ = count_;
+    kept_ = arena_.array<int32_t>(std::max(kChunk, label_.groups()));
+    const int64_t count = std::min(kChunk, label_.groups());
+    if (count == 0) return;
+    sort_groups(count);
+    const float* products = multiply(0, count, cost);
+    float most[kChunk];
+    for (int64_t i = 0; i < count; ++i)
+      most[i] = most_[order_[i]];
+    for (int64_t i = 0; i < count_; ++i) {
+      float sums[kChunk];
+      std::copy_n(most, count, sums);
+      const float* targets = products + i * kChunk;
+      kernels::add_scaled(sums, targets, b_, count);
+      take(i, order_, targets, sums, count);
+    }
+    for (int64_t i = 0; i < count; ++i)
+      most_[order_[i]] = -std::numeric_limits<float>::infinity();
+    rest_ = count < label_.groups() ? *std::max_element(most_, most_ + label_.groups())
+                                    : -std::numeric_limits<float>::infinity();
+  }
+
+  void walk_lists() {
+    float* sums = arena_.floats(label_.groups());
+    open_count_ = 0;
+    for (int64_t i = 0; i < count_; ++i) {
+      if (i + kAhead < count_) fetch_list(i + kAhead);
+      if (!closes_by_list(i, sums))
+        open_[static_cast<size_t>(open_count_++)] = static_cast<int32_t>(i);
+    }
+  }
+
+  // Asks for the beginning of a list: it lies anywhere in the bundle.
+  void fetch_list(int64_t candidate) const {
+    const Neighbours list =
+        catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
+    for (size_t at = 0; at < std::min<size_t>(list.group.size(), 64); at += 16) {
+      __builtin_prefetch(list.group.data() + at);
+      __builtin_prefetch(list.similarity.data() + at);
+    }
+  }
+
+  // The candidate's static list, from the top until neither it nor another group can count.
+  bool closes_by_list(int64_t candidate, float* sums) {
     const Neighbours list =
         catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
     const auto length = static_cast<int64_t>(list.group.size());
     float* best = best_of(candidate);
-    const ScratchArena::Scope scope(arena_);
-    float* sums = arena_.floats(length);
-    bool closed = false;
     int64_t end = 0;
-    while (end < length && !closed) {
+    const auto rest_counts = [&](float target) {
+      return rest_ + b_ * target >= threshold(candidate) - margin_;
+    };
+    while (end < length && rest_counts(list.similarity[static_cast<size_t>(end)])) {
       const int64_t size = std::min(kListPart, length - end);
       kernels::gathered_sums(most_, list.group.data() + end, list.similarity.data() + end, b_, size,
                              sums + end);
       kernels::merge_largest(sums + end, size, best, label_.wanted);
       end += size;
-      closed = end < length && largest_ + b_ * list.similarity[static_cast<size_t>(end)] <
-                                   threshold(candidate) - margin_;
     }
-    auto* kept = arena_.array<int32_t>(length);
-    const int64_t count =
-        kernels::indices_above(sums, sums, 0, end, threshold(candidate) - margin_, kept);
-    std::fill_n(best, label_.wanted, static_cast<float>(search_.options_.min_similarity));
-    for (int64_t i = 0; i < count; ++i) {
-      const auto at = static_cast<size_t>(kept[i]);
-      offer_group(candidate, list.group[at], list.similarity[at]);
+    // Merged already: what take() merges again it takes away again.
+    if (end > 0) {
+      std::fill_n(best, label_.wanted, static_cast<float>(search_.options_.min_similarity));
+      for (const Found& one : found_of(candidate))
+        kernels::merge_largest(&one.score, 1, best, label_.wanted);
+      take(candidate, list.group.data(), list.similarity.data(), sums, end);
     }
-    if (closed || length == label_.groups()) return;
     last_[candidate] = length == 0 ? kAboveAll : list.similarity[static_cast<size_t>(length - 1)];
-    open_[static_cast<size_t>(open_count_++)] = static_cast<int32_t>(candidate);
+    return end < length || length == label_.groups();
   }
 
   // Puts the first `wanted` groups into the order of their largest half.
@@ -230,44 +289,52 @@ class ExampleSearch::Walk {
     open_count_ = kept;
   }
 
+  // t(i).t(c) of the open candidates and the groups [next, next + count) of the order: rows of
+  // kChunk, in the order of open_.
+  const float* multiply(int64_t next, int64_t count, SearchCost& cost) {
+    const int64_t width = search_.width_;
+    if (products_ == nullptr) {
+      columns_ = arena_.floats(kChunk * width);
+      products_ = arena_.floats(count_ * kChunk);
+      vectors_ = arena_.array<const float*>(count_);
+    }
+    pack<kernels::kPanel>(
+        count, width,
+        [&](int64_t i) {
+          return catalogue_.vector(fold_, label_.item[static_cast<size_t>(order_[next + i])]);
+        },
+        columns_);
+    for (int64_t i = 0; i < open_count_; ++i)
+      vectors_[i] =
+          catalogue_.vector(fold_, candidates_[static_cast<size_t>(open_[static_cast<size_t>(i)])]);
+    kernels::dense(kernels::Panels{.data = columns_, .in = width, .out = count},
+                   {.count = open_count_, .x_rows = vectors_, .y = products_, .y_stride = kChunk});
+    cost.products += open_count_ * count;
+    return products_;
+  }
+
   void walk_groups(SearchCost& cost) {
-    const int64_t groups = label_.groups(), width = search_.width_;
-    float* columns = arena_.floats(kChunk * width);
-    float* products = arena_.floats(open_count_ * kChunk);
-    auto* vectors = arena_.array<const float*>(open_count_);
-    for (int64_t next = 0; next < groups && open_count_ > 0; next += kChunk) {
+    const int64_t groups = label_.groups();
+    for (int64_t next = kChunk; next < groups && open_count_ > 0; next += kChunk) {
       sort_groups(std::min(groups, next + kChunk));
       close(next);
       const int64_t count = std::min(kChunk, groups - next);
-      pack<kernels::kPanel>(
-          count, width,
-          [&](int64_t i) {
-            return catalogue_.vector(fold_, label_.item[static_cast<size_t>(order_[next + i])]);
-          },
-          columns);
-      for (int64_t i = 0; i < open_count_; ++i)
-        vectors[i] = catalogue_.vector(
-            fold_, candidates_[static_cast<size_t>(open_[static_cast<size_t>(i)])]);
-      kernels::dense(kernels::Panels{.data = columns, .in = width, .out = count},
-                     {.count = open_count_, .x_rows = vectors, .y = products, .y_stride = kChunk});
-      cost.products += open_count_ * count;
-      offer_chunk(next, count, products);
+      offer_chunk(next, count, multiply(next, count, cost));
     }
   }
 
   void offer_chunk(int64_t next, int64_t count, const float* products) {
     float most[kChunk];
-    int32_t kept[kChunk];
     for (int64_t i = 0; i < count; ++i)
       most[i] = most_[order_[next + i]];
     for (int64_t row = 0; row < open_count_; ++row) {
       const int32_t candidate = open_[static_cast<size_t>(row)];
       const float* targets = products + row * kChunk;
       const int64_t found =
-          kernels::indices_above(most, targets, b_, count, threshold(candidate) - margin_, kept);
+          kernels::indices_above(most, targets, b_, count, threshold(candidate) - margin_, kept_);
       for (int64_t i = 0; i < found; ++i) {
-        const int32_t group = order_[next + kept[i]];
-        const float target = targets[kept[i]];
+        const int32_t group = order_[next + kept_[i]];
+        const float target = targets[kept_[i]];
         if (target > last_[candidate]) continue;  // was in the static list
         if (target == last_[candidate] && is_found(candidate, group)) continue;
         offer_group(candidate, group, target);
@@ -335,9 +402,12 @@ class ExampleSearch::Walk {
   int64_t count_;
   float margin_ = 0;  // what two approximate scores may differ from the exact ones together
 
-  float* half_ = nullptr;  // [columns] a h(q).h(c)
-  float* most_ = nullptr;  // [G]
-  float largest_ = 0;
+  float* half_ = nullptr;    // [columns] a h(q).h(c)
+  float* most_ = nullptr;    // [G]
+  float rest_ = 0;           // the largest of what walk_first_groups() left
+  int32_t* kept_ = nullptr;  // scratch of indices
+  float *columns_ = nullptr, *products_ = nullptr;
+  const float** vectors_ = nullptr;
   float* best_ = nullptr;  // [C, wanted] approximate scores, descending
   float* last_ = nullptr;  // [C] similarity at the end of the static list
   std::span<int32_t> open_;
