@@ -12,6 +12,7 @@
 #include "retrieval/packed_pool.h"
 #include "serve/example_walk.h"
 #include "serve/kernels.h"
+#include "serve/scan_kernels.h"
 
 namespace llmcf::serve {
 

@@ -15,6 +15,7 @@
 #include "retrieval/selector.h"
 #include "serve/example_search.h"
 #include "serve/kernels.h"
+#include "serve/scan_kernels.h"
 
 namespace llmcf::serve {
 

@@ -11,6 +11,7 @@
 #include "retrieval/kernels.h"
 #include "retrieval/packed_pool.h"
 #include "serve/kernels.h"
+#include "serve/scan_kernels.h"
 
 namespace llmcf::serve {
 

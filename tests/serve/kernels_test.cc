@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/random.h"
+#include "serve/scan_kernels.h"
 
 namespace llmcf::serve::kernels {
 namespace {
