@@ -31,6 +31,7 @@ void add_llm_new(CLI::App& llm);   // adds corpus, vocabulary, new and convert t
 void add_llm_serve(CLI::App& llm,  // adds `serve` to it
                    void (*add_engine_options)(CLI::App&, llm::EngineOptions&));
 void add_batch(CLI::App& app);  // score and recommend
+void add_publish(CLI::App& app);
 
 // Thrown by a command that did its work and ends with this status.
 struct ExitStatus {

@@ -115,6 +115,33 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
   }
 }
 
+Journey::ChosenRun Journey::choose(const std::string& name, int64_t seed) const {
+  ChosenRun run{.variant = nullptr, .seed = seed == 0 ? config_.seeds.front() : seed};
+  for (const ReadVariant& variant : variants_)
+    if (name.empty() || variant.name == name) run.variant = &variant;
+  if (run.variant == nullptr) {
+    std::vector<std::string> names;
+    for (const ReadVariant& variant : variants_)
+      names.push_back(variant.name);
+    throw Error("--variant: " + unknown_name("variant", name, names));
+  }
+  if (std::find(config_.seeds.begin(), config_.seeds.end(), run.seed) == config_.seeds.end())
+    throw Error(fmt::format("--seed: {} is not among the run's seeds", run.seed));
+  return run;
+}
+
+void Journey::make_current(const ChosenRun& run) {
+  for (const auto stage :
+       {&Journey::import, &Journey::split, &Journey::encode, &Journey::reason, &Journey::pool,
+        &Journey::knowledge, &Journey::teach, &Journey::retrieve})
+    (this->*stage)();
+  train_variant(*run.variant, {run.seed});
+}
+
+std::filesystem::path Journey::best_weights(const ChosenRun& run) const {
+  return workspace_.run(run.variant->name, run.seed) / "best.safetensors";
+}
+
 const data::Dataset& Journey::dataset() {
   if (!dataset_) dataset_ = std::make_unique<data::Dataset>(workspace_.dataset());
   return *dataset_;
@@ -386,26 +413,28 @@ train::FeatureInputs Journey::feature_inputs(std::vector<retrieval::Assignment>&
 }
 
 void Journey::train() {
+  for (const ReadVariant& variant : variants_)
+    train_variant(variant, config_.seeds);
+}
+
+void Journey::train_variant(const ReadVariant& variant, const std::vector<int64_t>& seeds) {
   std::vector<retrieval::Assignment> slots;
-  const train::FeatureInputs inputs = feature_inputs(slots);
-  for (const ReadVariant& variant : variants_) {
-    const train::FeatureInputs read = train::inputs_for(variant.model, inputs);
-    if (task_ == Task::kNextItem) {
-      const train::SequenceStore sequences(read, variant.features);
-      for (const int64_t seed : config_.seeds)
-        train_one(variant, seed, [&](const train::TrainOptions& options) {
-          train::SequenceTask task;
-          describe(variant, seed, task);
-          task.sequences = &sequences;
-          return train::train_sequences(task, options);
-        });
-    } else {
-      const train::FeatureStore features(read, variant.features);
-      for (const int64_t seed : config_.seeds)
-        train_one(variant, seed, [&](const train::TrainOptions& options) {
-          return train::train(task_of(variant, seed, features), options);
-        });
-    }
+  const train::FeatureInputs read = train::inputs_for(variant.model, feature_inputs(slots));
+  if (task_ == Task::kNextItem) {
+    const train::SequenceStore sequences(read, variant.features);
+    for (const int64_t seed : seeds)
+      train_one(variant, seed, [&](const train::TrainOptions& options) {
+        train::SequenceTask task;
+        describe(variant, seed, task);
+        task.sequences = &sequences;
+        return train::train_sequences(task, options);
+      });
+  } else {
+    const train::FeatureStore features(read, variant.features);
+    for (const int64_t seed : seeds)
+      train_one(variant, seed, [&](const train::TrainOptions& options) {
+        return train::train(task_of(variant, seed, features), options);
+      });
   }
 }
 
