@@ -41,7 +41,7 @@ data: {{format: table, path: {shop}, schema: {shop}/schema.yaml}}
 split: {{seed: 1}}
 encode: {{kind: lsa, width: 16}}
 reason: {{kind: template, share: 0.3, seed: 1}}
-retrieve: {{k: 4, collaborative: {{width: 8, folds: 2}}}}
+retrieve: {{k: 4, collaborative: {{width: 8, folds: 2}}, reasons: {{weight: 0.2}}}}
 model: {{embed_dim: 8, mlp: [24, 12], text_map: [20, 16], token_map: [24, 16], context: ict,
         xdeepfm: {{cin: [12, 8]}}}}
 train: {{epochs: 1, batch_size: 64, learning_rate: 0.02, weight_decay: 1.0e-5, history_length: 6}}
@@ -111,13 +111,14 @@ TEST_F(PublishTest, EveryBackboneScoresAsInTraining) {
 }
 
 TEST_F(PublishTest, EveryContextScoresAsInTraining) {
-  expect_parity({"text", "aligned", "concat", "wocot", "mean", "published", "published-wocot",
-                 "deep", "told-separate", "gated", "narrow"},
+  expect_parity({"text", "aligned", "concat", "wocot", "mean", "own-map", "published",
+                 "published-wocot", "deep", "told-separate", "gated", "narrow"},
                 R"(  - {name: text, model: {context: text}}
   - {name: aligned, model: {context: text, alignment: true}}
   - {name: concat, model: {context: concat}}
   - {name: wocot, model: {context: ict_wocot}}
   - {name: mean, model: {context: mean}}
+  - {name: own-map, model: {context: ict, ict: {cot_map: own}}}
   - {name: published, model: {ict: {module: published}}}
   - {name: published-wocot, model: {context: ict_wocot, ict: {module: published}}}
   - {name: deep, model: {ict: {layers: 3, heads: 4, hidden: 20}}}

@@ -1,6 +1,7 @@
 #include "serve/scorer/prepare.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -70,6 +71,10 @@ void Precomputed::compute_examples() {
   const std::span<const float> frozen =
       cots ? raw_->reader().get<float>("examples.cot", {spec.examples, spec.text_dim})
            : std::span<const float>();
+  // Chains of thought have a map of their own where the model was given one (`cot_map: own`).
+  std::optional<MlpLayers> cot_map;
+  if (raw_->has_weight("context.cot_map.linear0.weight"))
+    cot_map.emplace(*raw_, "context.cot_map", 0, false, false);
   const Examples& examples = raw_->examples();
   const ExampleContext values(*raw_);
   parallel_for(spec.examples, kGrain, [&](int64_t begin, int64_t end) {
@@ -78,9 +83,11 @@ void Precomputed::compute_examples() {
     for (int64_t id = begin; id < end; ++id) {
       arena.reset();
       const auto at = static_cast<size_t>(id);
-      if (cots)
-        context.map_text(frozen.data() + id * spec.text_dim, cot_.data() + id * token_width_,
-                         arena);
+      const float* chain = cots ? frozen.data() + id * spec.text_dim : nullptr;
+      if (cots && cot_map)
+        cot_map->apply_row(chain, cot_.data() + id * token_width_, arena);
+      else if (cots)
+        context.map_text(chain, cot_.data() + id * token_width_, arena);
       if (!features) continue;
       const auto all =
           raw_->history(examples.user[at]).first(static_cast<size_t>(examples.position[at]));
