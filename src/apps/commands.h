@@ -26,8 +26,9 @@ void add_erase(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_experiment(CLI::App& app);  // and tune
 void add_drift(CLI::App& app);
-void add_llm(CLI::App& app);      // tune, generate, data, eval, merge, interpolate
-void add_llm_new(CLI::App& llm);  // adds corpus, vocabulary, new and convert to it
+void add_llm(CLI::App& app);        // tune, generate, data, eval, merge, interpolate
+void add_llm_new(CLI::App& llm);    // adds corpus, vocabulary, new and convert to it
+void add_llm_study(CLI::App& llm);  // adds `study` to it
 using AddEngineOptions = void (*)(CLI::App&, llm::EngineOptions&);
 void add_llm_serve(CLI::App& llm, AddEngineOptions add_engine_options);  // adds `serve` to it
 void add_llm_judge(CLI::App& llm, AddEngineOptions add_engine_options);  // mmlu and perplexity

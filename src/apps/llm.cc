@@ -255,6 +255,7 @@ void add_llm(CLI::App& app) {
   add_eval(*command);
   add_weights(*command);
   add_llm_new(*command);
+  add_llm_study(*command);
   add_llm_serve(*command, add_engine_options);
   add_llm_judge(*command, add_engine_options);
 }
