@@ -77,6 +77,25 @@ tune: {epochs: 40, rows_per_step: 4, learning_rate: 0.01, save_every: 5}
 """
 
 
+STUDY = """name: small-study
+workspace: study
+results: study.jsonl
+base: model
+run:
+RUN  variants: [{name: none, model: {context: none}}]
+recommend: 40
+judge: {split: test, rows: 30}
+general: [talk.json]
+held_out: 0.2
+tune: {length: 2048, tune: {epochs: 4, rows_per_step: 2, learning_rate: 0.01}}
+arms:
+  - {name: untuned}
+  - {name: recommend_only, learns: [recommend]}
+  - {name: wise, from: recommend_only, alpha: 0.5}
+  - {name: recgen, learns: [recommend, general], weights: [1, 1]}
+"""
+
+
 def main():
     program = str(pathlib.Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as temporary:
@@ -185,6 +204,26 @@ def main():
         expect(before["rows"] == after["rows"] == 40 and after["identity"] != before["identity"], f"{before}, {after}")
         expect(before["yes_and_no"] < 0.01 and after["yes_and_no"] > 0.05, f"it learned to answer: {before}, {after}")
         expect(0 <= after["auc"] <= 1 and after["log_loss"] < before["log_loss"], f"{before}, {after}")
+
+        # The RecGen experiment: a killed one goes on, a finished arm is not made again.
+        run = small_run.CONFIG.split("variants:")[0].replace("workspace: workspace\n", "").replace("name: small\n", "")
+        run = "".join(f"  {line}\n" for line in run.splitlines() if line.strip())
+        (root / "study.yaml").write_text(STUDY.replace("RUN", run))
+        said = llmcf("llm", "study", "study.yaml", "--arm", "untuned", "--arm", "recommend_only")
+        expect("wise" in said and "not run" in said, f"the table shows what is missing: {said}")
+        said = llmcf("llm", "study", "study.yaml", "--markdown", "study.md")
+        expect("not run" not in said and "arm untuned" not in said and "arm wise" in said, f"the rest is made: {said}")
+        lines = [json.loads(line) for line in (root / "study.jsonl").read_text().splitlines()]
+        arms = {line["arm"]: line for line in lines}
+        expect(len(lines) == 4 and set(arms) == {"untuned", "recommend_only", "wise", "recgen"}, f"one line per arm: {lines}")
+        expect(arms["recgen"]["perplexity"] < arms["untuned"]["perplexity"], f"it learned the general answers: {arms}")
+        expect(arms["recommend_only"]["yes_and_no"] > arms["untuned"]["yes_and_no"], f"it learned to answer: {arms}")
+        expect("| recgen |" in (root / "study.md").read_text(), "the table is written")
+        expect("Perplexity" in (root / "study" / "study.html").read_text(), "the page is written")
+        expect("arm " not in llmcf("llm", "study", "study.yaml").split("AUC")[0], "nothing is made twice")
+        broken = (root / "study.yaml").read_text().replace("from: recommend_only", "from: nobody")
+        (root / "broken.yaml").write_text(broken)
+        expect("'from'" in llmcf("llm", "study", "broken.yaml", status=1), "an arm that is not there is named")
 
         (root / "run.yaml").write_text(text.split("  - {name: kar")[0].replace("{model: model,", "{model: nowhere,"))
         expect("nowhere" in llmcf("run", "run.yaml", status=1), "a missing model is named")

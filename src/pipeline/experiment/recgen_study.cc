@@ -112,7 +112,8 @@ class Lines {
   explicit Lines(fs::path path) : path_(std::move(path)) {
     if (!fs::exists(path_)) return;
     int64_t number = 0;
-    for (const std::string_view line : split(read_file(path_), '\n')) {
+    const std::string content = read_file(path_);
+    for (const std::string_view line : split(content, '\n')) {
       ++number;
       if (trim(line).empty()) continue;
       try {
