@@ -11,7 +11,6 @@
 
 #include "core/error.h"
 #include "core/threads.h"
-#include "text/unicode.h"
 
 namespace llmcf::llm {
 
