@@ -59,7 +59,7 @@ def write_model(directory):
         values = tensors["lm_head.weight"][1]
         for column in range(llm.WIDTH):
             yes = values[265 * llm.WIDTH + column]
-            values[265 * llm.WIDTH + column], values[266 * llm.WIDTH + column] = 2 * yes, -2 * yes
+            values[265 * llm.WIDTH + column], values[266 * llm.WIDTH + column] = 5 * yes, -5 * yes
         write(path, tensors)
 
     llm.write_safetensors = write_decided
