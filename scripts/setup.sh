@@ -12,6 +12,8 @@ packages=(
   # files, formats, text
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev zlib1g-dev libzstd-dev libxxhash-dev
   libsqlite3-dev libicu-dev libprotobuf-dev
+  # its trainer makes vocabularies for new language models
+  sentencepiece
   # program
   libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev
   # report: the charts' library, embedded into its page

@@ -26,10 +26,13 @@ void add_erase(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_experiment(CLI::App& app);  // and tune
 void add_drift(CLI::App& app);
-void add_llm(CLI::App& app);       // tune, generate, data, eval, merge, interpolate
-void add_llm_serve(CLI::App& llm,  // adds `serve` to it
-                   void (*add_engine_options)(CLI::App&, llm::EngineOptions&));
-void add_batch(CLI::App& app);  // score and recommend
+void add_llm(CLI::App& app);      // tune, generate, data, eval, merge, interpolate
+void add_llm_new(CLI::App& llm);  // adds corpus, vocabulary, new and convert to it
+using AddEngineOptions = void (*)(CLI::App&, llm::EngineOptions&);
+void add_llm_serve(CLI::App& llm, AddEngineOptions add_engine_options);  // adds `serve` to it
+void add_llm_judge(CLI::App& llm, AddEngineOptions add_engine_options);  // mmlu and perplexity
+void add_batch(CLI::App& app);                                           // score and recommend
+void add_publish(CLI::App& app);
 
 // Thrown by a command that did its work and ends with this status.
 struct ExitStatus {

@@ -254,7 +254,9 @@ void add_llm(CLI::App& app) {
   add_data(*command);
   add_eval(*command);
   add_weights(*command);
+  add_llm_new(*command);
   add_llm_serve(*command, add_engine_options);
+  add_llm_judge(*command, add_engine_options);
 }
 
 }  // namespace llmcf::apps

@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   llmcf::apps::add_drift(app);
   llmcf::apps::add_llm(app);
   llmcf::apps::add_batch(app);
+  llmcf::apps::add_publish(app);
 
   try {
     app.parse(argc, argv);

@@ -2,6 +2,7 @@
 // answers.
 #include "cot/pool.h"
 
+#include <map>
 #include <memory>
 
 #include <fmt/format.h>
@@ -9,6 +10,9 @@
 #include "apps/commands.h"
 #include "core/error.h"
 #include "core/strings.h"
+#include "cot/generate.h"
+#include "cot/grounding.h"
+#include "cot/row_resolver.h"
 #include "pipeline/erasure.h"
 #include "pipeline/workspace.h"
 
@@ -111,6 +115,33 @@ void print_jobs(const PoolArguments& arguments) {
     print_knowledge(shown);
 }
 
+void print_grounding(const PoolArguments& arguments) {
+  const OpenPool open(arguments);
+  const data::Dataset dataset(open.workspace.dataset());
+  const data::RowSet rows(open.workspace.rows());
+  const cot::RowResolver resolver(dataset, rows);
+  const auto max_history =
+      cot::GenerateOptions::from(load_config(arguments.config).reason, "strict").max_history;
+  std::map<std::string, std::vector<cot::GroundedText>> by_reasoner;
+  const auto accepted = open.pool.accepted();
+  for (const cot::Accepted& answer : accepted)
+    by_reasoner[answer.reasoner].push_back(
+        {resolver.facts(answer.row, true, max_history), answer.text});
+  fmt::print("{:<28} {:<24} {:>9} {:>12}\n", "written by", "states correctly", "own row",
+             "another row");
+  for (const auto& [reasoner, texts] : by_reasoner) {
+    const cot::Grounding own = cot::measure_grounding(texts), other = cot::measure_shuffled(texts);
+    const auto line = [&](const std::string& what, double a, double b) {
+      fmt::print("{:<28} {:<24} {:>9.3f} {:>12.3f}\n", reasoner, what, a, b);
+    };
+    line("the target's title words", own.title_words.share, other.title_words.share);
+    for (const auto& [field, stated] : own.fields)
+      line("its " + field, stated.share, other.fields.at(field).share);
+    line("the decision", own.decision.share, other.decision.share);
+    line("(texts without one)", own.no_decision, other.no_decision);
+  }
+}
+
 }  // namespace
 
 void add_pool(CLI::App& app) {
@@ -130,6 +161,12 @@ void add_pool(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   show->callback([arguments] { print_jobs(*arguments); });
+
+  auto* grounding = command->add_subcommand(
+      "grounding",
+      "how often accepted answers state what their row holds, and what another's does");
+  add_config_options(*grounding, arguments->config);
+  grounding->callback([arguments] { print_grounding(*arguments); });
 
   auto* write = command->add_subcommand("export", "write everything in the pool as JSON lines");
   add_config_options(*write, arguments->config);

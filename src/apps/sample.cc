@@ -31,6 +31,16 @@ void add_sample(CLI::App& app) {
       ->add_option("--cold-share", options.cold_share,
                    "share of items launched in the last quarter")
       ->capture_default_str();
+  command
+      ->add_option("--items-per-brand", options.items_per_brand, "mean number of a brand's items")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1e6));
+  command
+      ->add_option("--pursuit", options.pursuit,
+                   "how much likelier brands of a user's pursuit are, which no column says; 1 = no "
+                   "pursuits")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1000.0));
   command->add_option("--seed", options.seed, "seed: the same one gives the same shop")
       ->capture_default_str();
   command->callback([arguments] {

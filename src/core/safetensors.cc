@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/hash.h"
+#include "core/threads.h"
 
 namespace llmcf {
 
@@ -148,17 +149,22 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path, Check ch
   if (check == Check::kChecksums) verify_checksums();
 }
 
+// Tensors are handed out to the threads one by one.
 void SafetensorsReader::verify_checksums() const {
-  for (const auto& [name, view] : tensors_) {
-    const auto recorded = metadata_.find(std::string(kChecksumPrefix) + name);
-    if (recorded == metadata_.end()) continue;
-    if (hash_hex(view.data, view.bytes) != recorded->second) {
+  std::vector<const std::pair<const std::string, TensorView>*> entries;
+  for (const auto& entry : tensors_)
+    if (metadata_.contains(std::string(kChecksumPrefix) + entry.first)) entries.push_back(&entry);
+  parallel_chunks(static_cast<int64_t>(entries.size()), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t index = begin; index < end; ++index) {
+      const auto& [name, view] = *entries[static_cast<size_t>(index)];
+      if (hash_hex(view.data, view.bytes) == metadata_.at(std::string(kChecksumPrefix) + name))
+        continue;
       throw InputError(path_.string(), 0,
                        fmt::format("tensor '{}' does not match its checksum: the file is damaged; "
                                    "delete it and run the stage again",
                                    name));
     }
-  }
+  });
 }
 
 const std::string& SafetensorsReader::metadata(const std::string& key) const {

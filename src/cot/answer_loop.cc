@@ -200,8 +200,9 @@ const char* what_of(JobKind kind) {
 
 void announce(const Reasoner& reasoner, int64_t jobs, JobKind kind) {
   const char* what = what_of(kind);
-  if (reasoner.is_template()) {
-    log::info("{} {} come from the template reasoner: no language model", with_commas(jobs), what);
+  if (reasoner.is_computed()) {
+    log::info("{} {} come from the {} reasoner: no language model", with_commas(jobs), what,
+              reasoner.kind());
   } else if (!reasoner.is_local()) {
     log::warn("{} behind {} {} leave this machine: they are sent to {} (model {}). {}",
               sent_for(kind), with_commas(jobs), what, reasoner.address(), reasoner.model(),
@@ -218,7 +219,7 @@ Estimate estimate_jobs(const Reasoner& reasoner, const std::string& what, int64_
                     .has_price = reasoner.has_price(),
                     .address = reasoner.address(),
                     .local = reasoner.is_local()};
-  if (jobs == 0 || reasoner.is_template()) return estimate;
+  if (jobs == 0 || reasoner.is_computed()) return estimate;
   const int64_t step = std::max<int64_t>(1, sample / kEstimated);
   Usage total;
   int64_t rendered = 0;

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/strings.h"
+#include "text/lsa.h"
 
 namespace llmcf::cot {
 
@@ -169,6 +170,18 @@ std::vector<float> encode_texts(const std::vector<Example>& examples,
   return vectors;
 }
 
+// Nothing if the run's encoder is to be used.
+std::optional<text::Lsa> own_encoder(const std::vector<Example>& examples,
+                                     const text::Encoder& encoder, const ExampleOptions& options) {
+  if (!options.own_encoder) return std::nullopt;
+  std::vector<std::string_view> texts;
+  for (const Example& example : examples)
+    texts.emplace_back(example.text);
+  text::LsaOptions fit;
+  fit.width = encoder.dim();
+  return text::Lsa::fit(texts, fit);
+}
+
 std::string reasoner_names(const std::vector<Example>& examples) {
   std::set<std::string> names;
   for (const Example& example : examples)
@@ -184,6 +197,7 @@ ExampleOptions ExampleOptions::from(const Config& config) {
   options.top_share = config.get_number("top_share", options.top_share, 0, 1);
   options.share = config.get_number("share", options.share, 0, 1);
   options.words = config.get_int("words", options.words, 0, std::numeric_limits<int64_t>::max());
+  options.own_encoder = config.get_choice("encoder", "run", {"run", "own"}) == "own";
   options.shuffle = config.get<bool>("shuffle", options.shuffle);
   options.seed = config.get_int("seed", options.seed, 0, std::numeric_limits<int64_t>::max());
   config.finish();
@@ -236,11 +250,13 @@ int64_t write_examples(const Pool& pool, const data::Dataset& dataset, const dat
     answer.push_back(example.accepted->answer);
     text.push_back(example.text);
   }
-  const auto vectors = encode_texts(examples, encoder);
+  const auto own = own_encoder(examples, encoder, options);
+  const text::Encoder& used = own ? *own : encoder;
+  const auto vectors = encode_texts(examples, used);
   SafetensorsWriter writer;
   writer.set_metadata("format", kFormat);
-  writer.set_metadata("encoder", encoder.fingerprint());
-  writer.set_metadata("encoder_name", encoder.name());
+  writer.set_metadata("encoder", used.fingerprint());
+  writer.set_metadata("encoder_name", used.name());
   writer.set_metadata("reasoners", reasoner_names(examples));
   writer.add("user", user);
   writer.add("item", item);
@@ -249,7 +265,7 @@ int64_t write_examples(const Pool& pool, const data::Dataset& dataset, const dat
   writer.add("time", time);
   writer.add("score", score);
   writer.add("answer", answer);
-  writer.add<float>("vectors", {static_cast<int64_t>(examples.size()), encoder.dim()}, vectors);
+  writer.add<float>("vectors", {static_cast<int64_t>(examples.size()), used.dim()}, vectors);
   text.add_to(writer, "text");
   writer.write(path);
   return static_cast<int64_t>(examples.size());

@@ -36,6 +36,8 @@ namespace llmcf::cot {
 //     top_share: 1.0     # of what is left, this share by score, best first, of each label apart
 //     share: 1.0         # of the rows, this share at random
 //     words: 0           # a chain of thought ends after so many words; 0 = all of it
+//     encoder: run       # run | own: the run's text encoder, or an LSA of the same width that is
+//                        # fitted on the chains of thought, whose words a catalogue may not have
 //     shuffle: false     # control: every example gets the answer of another one with its label
 //     seed: 2023         # of `share`, `shuffle`, and of the choice among equal scores
 struct ExampleOptions {
@@ -43,6 +45,7 @@ struct ExampleOptions {
   double top_share = 1;  // in (0, 1]; at least one example of each label that has any
   double share = 1;      // in (0, 1]
   int64_t words = 0;     // words are what white space separates
+  bool own_encoder = false;
   bool shuffle = false;
   int64_t seed = 2023;
 
@@ -65,7 +68,8 @@ class ExampleSet {
   std::span<const int64_t> time() const { return time_; }          // [N] Unix seconds, ascending
   std::span<const float> score() const { return score_; }          // [N] of the answer, in [0, 1]
   std::span<const int64_t> answer() const { return answer_; }      // [N] id in the pool
-  std::span<const float> vectors() const { return vectors_; }      // [N, W] row-major, unit length
+  // [N, W] row-major, unit length; of the space that encoder_fingerprint() names.
+  std::span<const float> vectors() const { return vectors_; }
   std::span<const float> vector(int64_t index) const {
     return vectors_.subspan(static_cast<size_t>(index * width_), static_cast<size_t>(width_));
   }

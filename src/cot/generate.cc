@@ -35,7 +35,7 @@ Source source_of(const GenerateInput& input, const GenerateOptions& options) {
       fmt::format("{} max_history={} max_item_chars={} tell_decision={}", input.reasoner.settings(),
                   options.max_history, options.max_item_chars, options.tell_decision);
   // Free answers follow the seed; nobody pays twice for another one.
-  if (input.reasoner.is_template()) settings += fmt::format(" seed={}", options.seed);
+  if (input.reasoner.is_computed()) settings += fmt::format(" seed={}", options.seed);
   return {.kind = input.reasoner.kind(),
           .model = input.reasoner.model(),
           .prompt_hash = input.prompt.hash(),
@@ -95,7 +95,7 @@ ReasonRequest Generator::request_for(const JobRow& row) const {
       static_cast<uint64_t>(options_.seed),
       fmt::format("cot.answer\n{}\n{}\n{}\n{}", row.user, row.position, row.item, row.label));
   request.seed = random.next() >> 8;  // room for the candidates
-  if (!input_.reasoner.is_template())
+  if (!input_.reasoner.is_computed())
     request.prompt = input_.prompt.render(request.facts, options_.max_item_chars);
   return request;
 }
@@ -230,7 +230,8 @@ Estimate estimate(const GenerateInput& input, const Pool* pool, const GenerateOp
 
 GenerateOptions GenerateOptions::from(const Config& reason, const std::string& protocol) {
   GenerateOptions options;
-  const bool offline = reason.get<std::string>("kind", "template") == "template";
+  const auto kind = reason.get<std::string>("kind", "template");
+  const bool offline = kind == "template" || kind == "shop_expert";
   options.share = reason.get_number("share", options.share, 1e-9, 1);
   options.seed = reason.get<int64_t>("seed", options.seed);
   options.candidates = reason.get_int("candidates", offline ? 1 : options.candidates, 1, 255);

@@ -24,7 +24,7 @@ Source source_of(JobKind kind, const KnowledgeInput& input, const GenerateOption
       options.max_item_chars);
   if (kind != JobKind::kItem) settings += fmt::format(" max_history={}", options.max_history);
   // Free answers follow the seed; nobody pays twice for another one.
-  if (input.reasoner.is_template()) settings += fmt::format(" seed={}", options.seed);
+  if (input.reasoner.is_computed()) settings += fmt::format(" seed={}", options.seed);
   return {.kind = input.reasoner.kind(),
           .model = input.reasoner.model(),
           .prompt_hash = input.prompt.hash(),
@@ -47,7 +47,7 @@ class Requests {
         static_cast<uint64_t>(options_.seed),
         fmt::format("knowledge.{}\n{}\n{}\n{}", job_kind_name(kind_), user, position, item));
     request.seed = random.next() >> 8;
-    if (!input_.reasoner.is_template())
+    if (!input_.reasoner.is_computed())
       request.prompt = input_.prompt.render(request.facts, options_.max_item_chars);
     return request;
   }

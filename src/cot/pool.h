@@ -28,7 +28,7 @@
 #include <string>
 #include <vector>
 
-#include "cot/sqlite.h"
+#include "core/sqlite.h"
 
 namespace llmcf::cot {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "core/sqlite.h"
 #include "cot/pool.h"
-#include "cot/sqlite.h"
 
 namespace llmcf::cot {
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "cot/endpoint_reasoner.h"
+#include "cot/shop_expert.h"
 #include "cot/template_reasoner.h"
 
 namespace llmcf::cot {
@@ -25,7 +26,8 @@ int64_t approximate_tokens(std::string_view text) {
 }
 
 std::unique_ptr<Reasoner> make_reasoner(const Config& reason, const MakeLocal& local) {
-  const std::string kind = reason.get_choice("kind", "template", {"template", "endpoint", "local"});
+  const std::string kind =
+      reason.get_choice("kind", "template", {"template", "shop_expert", "endpoint", "local"});
   // The other kind's section may stand beside it: switching is one word.
   const Config endpoint = reason.section("endpoint");
   const Config offline = reason.section("template");
@@ -45,6 +47,7 @@ std::unique_ptr<Reasoner> make_reasoner(const Config& reason, const MakeLocal& l
     return std::make_unique<EndpointReasoner>(EndpointOptions::from(endpoint));
   }
   offline.finish();
+  if (kind == "shop_expert") return std::make_unique<ShopExpert>();
   return std::make_unique<TemplateReasoner>();
 }
 

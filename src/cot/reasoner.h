@@ -65,7 +65,8 @@ class Reasoner {
 
   virtual std::string kind() const = 0;   // "template", "endpoint", "local"
   virtual std::string model() const = 0;  // shown wherever its texts are shown
-  bool is_template() const { return kind() == "template"; }
+  // Whether answers are computed from the facts, without a language model.
+  bool is_computed() const { return kind() == "template" || kind() == "shop_expert"; }
   // Changes whenever answers would, the prompt apart.
   virtual std::string settings() const = 0;
   // The same for verdicts.
@@ -97,9 +98,10 @@ class Reasoner {
                                 const std::atomic<bool>* cancelled) const = 0;
 };
 
-// Key `kind` of the reason section: template (default), endpoint, or local; its settings are in the
-// section of the same name. `local` makes the last (it needs libtorch, which this room does not);
-// without it that kind is refused. Throws InputError for an unknown kind or key.
+// Key `kind` of the reason section: template (default), shop_expert, endpoint, or local; its
+// settings are in the section of the same name. `local` makes the last (it needs libtorch, which
+// this room does not); without it that kind is refused. Throws InputError for an unknown kind or
+// key.
 using MakeLocal = std::function<std::unique_ptr<Reasoner>(const Config& section)>;
 std::unique_ptr<Reasoner> make_reasoner(const Config& reason, const MakeLocal& local = {});
 

@@ -16,6 +16,7 @@
 #include "core/random.h"
 #include "core/strings.h"
 #include "data/sample_words.h"
+#include "data/sample_world.h"
 
 namespace llmcf::data {
 
@@ -49,6 +50,7 @@ std::string_view pick(const std::array<std::string_view, N>& from, Random& rando
 
 struct Brand {
   std::string name;
+  size_t pursuit = 0;
   std::array<size_t, kTraits> house;  // what most of its products are like
 };
 
@@ -66,6 +68,7 @@ struct User {
   std::vector<double> interest;  // by leaf
   std::array<size_t, kTraits> likes{};
   std::array<size_t, kTraits> dislikes{};
+  std::array<bool, kPursuits> pursues{};
 };
 
 struct Purchase {
@@ -95,7 +98,9 @@ class Shop {
   void make_brands() {
     Random random = stream("brands");
     const auto most = words::kBrandFirst.size() * words::kBrandSecond.size();
-    const auto count = std::clamp<size_t>(static_cast<size_t>(options_.items) / 25, 4, most);
+    const auto wanted =
+        static_cast<size_t>(static_cast<double>(options_.items) / options_.items_per_brand);
+    const auto count = std::clamp<size_t>(wanted, 4, most);
     std::vector<size_t> order(most);
     for (size_t index = 0; index < most; ++index)
       order[index] = index;
@@ -105,6 +110,7 @@ class Shop {
       const size_t second = order[index] % words::kBrandSecond.size();
       Brand brand;
       brand.name = fmt::format("{} {}", words::kBrandFirst[first], words::kBrandSecond[second]);
+      brand.pursuit = pursuit_of_brand(brand.name).value();
       for (size_t trait = 0; trait < kTraits; ++trait)
         brand.house[trait] = random.below(values_of(trait));
       brands_.push_back(std::move(brand));
@@ -182,6 +188,15 @@ class Shop {
     return user;
   }
 
+  // One pursuit, and for most people the one that goes with it.
+  void give_pursuit(User& user, int64_t number) const {
+    if (options_.pursuit == 1) return;
+    Random random = stream(fmt::format("pursuit.{}", number));
+    const uint64_t pursuit = random.below(kPursuits);
+    user.pursues[pursuit] = true;
+    if (random.uniform() < 0.7) user.pursues[pursuits()[pursuit].companion] = true;
+  }
+
   // Twice the usual demand in the peak month, half of it six months away.
   static double season(const words::Leaf& leaf, int64_t time) {
     if (leaf.peak_month == 0) return 1.0;
@@ -197,6 +212,7 @@ class Shop {
       if (item.traits[trait] == user.likes[trait]) weight *= kLiked;
       if (item.traits[trait] == user.dislikes[trait]) weight *= kDisliked;
     }
+    if (user.pursues[brands_[item.brand].pursuit]) weight *= options_.pursuit;
     return weight;
   }
 
@@ -209,7 +225,8 @@ class Shop {
   // The whole life of one user; depends on the seed and the user's number only.
   void buy(int64_t number) {
     Random random = stream(fmt::format("user.{}", number));
-    const User user = make_user(random);
+    User user = make_user(random);
+    give_pursuit(user, number);
     const int64_t count = purchases_of(random);
     std::vector<double> spread;
     const double joined = random.uniform(0, 0.6);
@@ -246,6 +263,16 @@ class Shop {
       if (total > 0) return shelf[random.weighted(appeals)];
     }
     return std::nullopt;
+  }
+
+  std::string pursuit_note() const {
+    if (options_.pursuit == 1) return "";
+    return fmt::format(
+        "\n\nEvery user follows one of {} pursuits, most of them also the one that goes with it, "
+        "and\n"
+        "is {} times as likely to buy a brand that its people swear by. Nothing here says which\n"
+        "brands these are: only texts about this world do.",
+        kPursuits, options_.pursuit);
   }
 
   SampleOptions options_;
@@ -311,10 +338,10 @@ void Shop::write(const std::filesystem::path& directory) const {
           "(\"Bergamot\", \"peeled citrus fruit\"). An item that meets a taste is {} times as "
           "likely\n"
           "to be bought, times {} for a dislike; besides count category interest, season and\n"
-          "popularity (Zipf). {:.0f} % of the items are launched in the last quarter.\n",
+          "popularity (Zipf). {:.0f} % of the items are launched in the last quarter.{}\n",
           with_commas(options_.users), with_commas(options_.items),
           with_commas(static_cast<int64_t>(purchases_.size())), options_.seed, kLiked, kDisliked,
-          options_.cold_share * 100));
+          options_.cold_share * 100, pursuit_note()));
 }
 
 }  // namespace
@@ -325,6 +352,8 @@ SampleOptions SampleOptions::from(const Config& config) {
   options.items = config.get_int("items", options.items, 1, 100'000'000);
   options.events_per_user = config.get_number("events_per_user", options.events_per_user, 5, 300);
   options.cold_share = config.get_number("cold_share", options.cold_share, 0, 0.9);
+  options.items_per_brand = config.get_number("items_per_brand", options.items_per_brand, 1, 1e6);
+  options.pursuit = config.get_number("pursuit", options.pursuit, 1, 1000);
   options.seed = config.get_int("seed", options.seed, 0, INT64_MAX);
   config.finish();
   return options;

@@ -4,7 +4,8 @@
 // What is planted: every user has tastes over traits (scent, skin type, material, ...) that show
 // only as words in titles and descriptions. Purchases follow category interest, tastes, popularity
 // and season. Most items are rare or new, so that ids learn the tastes slowly, while whoever reads
-// the words, or reasons about them, sees them at once.
+// the words, or reasons about them, sees them at once. With `pursuit` above 1 every user also has a
+// pursuit and buys the brands its people swear by, which no column says: sample_world.h.
 //
 // Invariants:
 //  1. The same options give the same bytes on every machine.
@@ -24,6 +25,8 @@ struct SampleOptions {
   int64_t items = 2000;
   double events_per_user = 10;  // mean; every user has at least 5, or as many as there are items
   double cold_share = 0.15;     // share of the items that are launched in the last quarter
+  double items_per_brand = 25;  // mean; at least 4 brands, at most all of the world's
+  double pursuit = 1;  // how much likelier an item of a brand of one's pursuit is; 1 = none
   int64_t seed = 2023;
 
   static SampleOptions from(const Config& config);

@@ -105,9 +105,20 @@ void plain(const std::vector<Turn>& turns, Writer& out) {
   }
 }
 
+// A text of its own, without anybody who asks.
+void document(const std::string& text, Writer& out) {
+  out.either({"<s>", "<|begin_of_text|>"}, false, true);
+  out.text(text, true);
+  out.either({"</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"}, true, false);
+}
+
 TokenizedText write(const std::vector<Turn>& turns, bool open, ChatTemplate format,
                     const text::LanguageTokenizer& tokenizer) {
   Writer out(tokenizer);
+  if (turns.size() == 1 && turns[0].role == Role::kAssistant) {
+    document(turns[0].text, out);
+    return std::move(out.result);
+  }
   switch (format) {
     case ChatTemplate::kLlama2:
       llama2(turns, out);

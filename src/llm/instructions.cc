@@ -123,6 +123,25 @@ class Entry {
   int64_t number_;
 };
 
+std::vector<Conversation> documents(const std::string& content) {
+  std::vector<Conversation> result;
+  std::string document;
+  const auto finish = [&] {
+    if (!document.empty()) result.push_back({{{Role::kAssistant, std::move(document)}}});
+    document.clear();
+  };
+  for (const std::string_view line : split(content, '\n')) {
+    if (trim(line).empty()) {
+      finish();
+    } else {
+      if (!document.empty()) document += '\n';
+      document += line;
+    }
+  }
+  finish();
+  return result;
+}
+
 }  // namespace
 
 std::vector<Conversation> read_conversations(const std::filesystem::path& file) {
@@ -131,6 +150,7 @@ std::vector<Conversation> read_conversations(const std::filesystem::path& file) 
   std::vector<Conversation> result;
   const auto begin = content.find_first_not_of(" \t\r\n");
   if (begin == std::string::npos) throw InputError(name, 0, "is empty");
+  if (file.extension() == ".txt") return documents(content);
   if (content[begin] == '[') {
     Json json;
     try {

@@ -3,6 +3,7 @@
 // Formats, told apart by content: Alpaca JSON (instruction, input, output, optionally system and
 // history), ShareGPT (conversations of {from, value}) and messages of {role, content}; LIMA as
 // pairs of texts (conversations of texts, which take turns). Each is a JSON array or JSON lines.
+// A file named *.txt holds documents, an empty line between two; all of a document is learned.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ struct Turn {
   std::string text;
 };
 
-// A system turn comes first if at all; then user and assistant alternate, the user first.
+// A system turn comes first if at all; then user and assistant alternate, the user first. A
+// document is one assistant turn.
 struct Conversation {
   std::vector<Turn> turns;
 };

@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 struct Source {
   fs::path path;
   double weight = 0;
+  bool learns_all = false;
   std::vector<Conversation> conversations;
 };
 
@@ -88,9 +89,11 @@ Plan read_plan(const Config& config) {
   plan.model.chat = config.get<std::string>("chat", "auto");
   plan.seed = static_cast<uint64_t>(config.get_int("seed", 2023, 0, INT64_MAX));
   for (const Config& source : config.list("data")) {
-    plan.sources.push_back({.path = base / source.require<std::string>("path"),
-                            .weight = source.get_number("weight", 0, 0, 1e9),
-                            .conversations = {}});
+    plan.sources.push_back(
+        {.path = base / source.require<std::string>("path"),
+         .weight = source.get_number("weight", 0, 0, 1e9),
+         .learns_all = source.get_choice("learn", "answers", {"answers", "all"}) == "all",
+         .conversations = {}});
     plan.weighted = plan.weighted || source.has("weight");
     source.finish();
   }
@@ -156,16 +159,20 @@ TuningReport run_tuning(const Config& config) {
   std::vector<int64_t> sizes;
   std::vector<double> weights;
   std::vector<TokenizedText> held_out, chosen;
+  const auto read = [&](const Source& source, size_t index) {
+    TokenizedText text = tokenize(source.conversations[index], chat, *tokenizer);
+    if (source.learns_all) std::fill(text.learned.begin() + 1, text.learned.end(), 1);
+    return text;
+  };
   for (const Source& source : plan.sources) {
     sizes.push_back(training_part(source, plan.valid_share));
     if (plan.weighted) weights.push_back(source.weight);
     for (size_t i = static_cast<size_t>(sizes.back()); i < source.conversations.size(); ++i)
-      held_out.push_back(tokenize(source.conversations[i], chat, *tokenizer));
+      held_out.push_back(read(source, i));
   }
   for (const Pick& pick : mix(sizes, weights, plan.total, plan.seed))
-    chosen.push_back(tokenize(plan.sources[static_cast<size_t>(pick.source)]
-                                  .conversations[static_cast<size_t>(pick.index)],
-                              chat, *tokenizer));
+    chosen.push_back(
+        read(plan.sources[static_cast<size_t>(pick.source)], static_cast<size_t>(pick.index)));
   const PackedRows rows = pack(chosen, plan.length, !plan.packs);
   const PackedRows valid = pack(held_out, plan.length, !plan.packs);
   TuningReport report{.conversations = static_cast<int64_t>(chosen.size()),

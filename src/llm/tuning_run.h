@@ -9,6 +9,8 @@
 //   data:                         # weights are shares; without any, every conversation once
 //     - {path: rec.json, weight: 2}
 //     - {path: lima.json, weight: 1}
+//     - {path: prose.txt, weight: 1}            # documents
+//     - {path: chats.json, weight: 1, learn: all}   # learn: answers | all: questions as well
 //   total: 0                      # conversations per epoch; 0 = as many as there are
 //   valid_share: 0.02             # held out of each source, for the loss before and after
 //   length: 1024                  # tokens of a row; longer conversations are cut at their end

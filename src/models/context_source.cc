@@ -122,13 +122,16 @@ class InContext final : public ContextSource {
       : text_map(register_module("text_map", make_map(spec.text_dim, options.text_map))),
         module(register_module("ict", ict::InContextModule(module_options(options, spec)))),
         layout_(PartsLayout::of(spec)),
-        gatherer_(frozen, spec.text_dim) {}
+        gatherer_(frozen, spec.text_dim) {
+    if (options.ict_own_cot_map)
+      cot_map = register_module("cot_map", make_map(spec.text_dim, options.text_map));
+  }
 
   ContextOutput forward(const ContextInput& input) override {
     const Batch& batch = input.batch;
     const bool with_cot = module->options.with_cot;
     const FrozenRows frozen = gatherer_.gather(batch, true, with_cot);
-    const torch::Tensor text = text_map->forward(frozen.values);  // [N, d]
+    const torch::Tensor text = mapped(frozen);  // [N, d]
     const auto E = static_cast<int64_t>(batch.example_ids.size());
     const ict::InContextOutput output = module->forward(
         {.parts =
@@ -145,9 +148,17 @@ class InContext final : public ContextSource {
   void always_reconstruct(bool on) override { module->always_reconstruct(on); }
 
   nn::Mlp text_map;
+  nn::Mlp cot_map = nullptr;  // null: chains of thought share the texts' map
   ict::InContextModule module;
 
  private:
+  torch::Tensor mapped(const FrozenRows& frozen) {
+    if (cot_map.is_empty()) return text_map->forward(frozen.values);
+    const int64_t chains = frozen.values.size(0) - frozen.cot_row;
+    return at::cat({text_map->forward(frozen.values.narrow(0, 0, frozen.cot_row)),
+                    cot_map->forward(frozen.values.narrow(0, frozen.cot_row, chains))});
+  }
+
   static ict::InContextOptions module_options(const ModelOptions& options,
                                               const FeatureSpec& spec) {
     std::vector<int64_t> reconstruction;

@@ -63,6 +63,8 @@ void read_ict(const Config& config, ModelOptions& options) {
   options.ict_merged =
       config.get_choice("tokens", told ? "merged" : "separate", {"separate", "merged"}) == "merged";
   options.ict_residual = config.get<bool>("residual", told);
+  options.ict_own_cot_map = config.get_choice("cot_map", "shared", {"shared", "own"}) == "own" &&
+                            options.context == ContextKind::kIct;
   options.alignment = told && is_in_context(options.context);  // the default of model.alignment
   if (options.token_map.back() % (2 * options.ict_heads) != 0)
     config.fail("heads", fmt::format("the token width {} is not a multiple of 2 x {} heads",

@@ -16,6 +16,8 @@
 //       evidence: true            # published: false
 //       tokens: merged            # published: separate
 //       residual: true            # published: false
+//       cot_map: shared           # shared | own: a map of their own for chains of thought, which
+//                                 # they need where they have an encoder of their own
 //       reconstruction_weight: 0.5   # published: 1.0
 //       heads: 2
 //       hidden: 0
@@ -105,9 +107,10 @@ struct ModelOptions {
   int64_t ict_hidden = 0;              // 0 = round_up(floor(4/3 width), 32), the paper's
   double reconstruction_weight = 1.0;  // 0 = no reconstruction; only `ict` has one
   std::vector<int64_t> reconstruction_map = {256};  // hidden widths
-  bool ict_evidence = false;  // tokens are told what retrieval knows of their example
-  bool ict_merged = false;    // one token per example instead of three
-  bool ict_residual = false;  // query token + gate * what the examples give
+  bool ict_evidence = false;     // tokens are told what retrieval knows of their example
+  bool ict_merged = false;       // one token per example instead of three
+  bool ict_own_cot_map = false;  // chains of thought are not mapped by the texts' map
+  bool ict_residual = false;     // query token + gate * what the examples give
 
   int64_t kar_shared_experts = 4;
   int64_t kar_specific_experts = 3;

@@ -22,7 +22,6 @@ namespace llmcf::pipeline {
 
 namespace {
 
-constexpr const char* kBestWeights = "best.safetensors";
 constexpr int64_t kJudgedUsers = 2000;  // whose approximate lists are compared with exact ones
 
 // Ids by the names of the input.
@@ -104,17 +103,9 @@ class BatchJourney final : public Journey {
  public:
   BatchJourney(const RunConfig& config, const BatchOptions& options)
       : Journey(config, {}, Access::kAlone), options_(options) {
-    for (const ReadVariant& variant : variants_)
-      if (options.variant.empty() || variant.name == options.variant) variant_ = &variant;
-    if (variant_ == nullptr) {
-      std::vector<std::string> names;
-      for (const ReadVariant& variant : variants_)
-        names.push_back(variant.name);
-      throw Error("--variant: " + unknown_name("variant", options.variant, names));
-    }
-    seed_ = options.seed == 0 ? config.seeds.front() : options.seed;
-    if (std::find(config.seeds.begin(), config.seeds.end(), seed_) == config.seeds.end())
-      throw Error(fmt::format("--seed: {} is not among the run's seeds", seed_));
+    run_ = choose(options.variant, options.seed);
+    variant_ = run_.variant;
+    seed_ = run_.seed;
     if (variant_->model.context == models::ContextKind::kKar)
       throw Error(
           fmt::format("variant '{}' reads reasoning about users at prefixes of their "
@@ -123,7 +114,7 @@ class BatchJourney final : public Journey {
   }
 
   int64_t score(const std::filesystem::path& file) {
-    make_current();
+    make_current(run_);
     const std::vector<Pair> pairs = read_pairs(file, Names(dataset()));
     std::vector<float> scores;
     if (!pairs.empty()) {
@@ -149,7 +140,7 @@ class BatchJourney final : public Journey {
       throw Error(
           "recommend needs a sequence backbone (sasrec, gru4rec, srgnn, youtubednn): this "
           "run's models score pairs; see `llmcf score`");
-    make_current();
+    make_current(run_);
     std::vector<Pair> users;
     if (what.users.empty()) {
       for (int64_t user = 1; user <= dataset().num_users(); ++user)
@@ -187,13 +178,6 @@ class BatchJourney final : public Journey {
  private:
   bool json() const { return options_.out.extension() == ".jsonl"; }
 
-  void make_current() {
-    for (const auto stage :
-         {&Journey::import, &Journey::split, &Journey::encode, &Journey::reason, &Journey::pool,
-          &Journey::knowledge, &Journey::teach, &Journey::retrieve, &Journey::train})
-      (this->*stage)();
-  }
-
   // The pairs become the test split of rows of their own, with the examples of their histories.
   void ask(const std::vector<Pair>& pairs) {
     std::vector<data::QueryRow> queries;
@@ -213,8 +197,7 @@ class BatchJourney final : public Journey {
     if (models::uses_retrieval(variant_->model)) {
       const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
                                            {.item_text = item_text(), .width = text_dim_},
-                                           retrieval_options_.collaborative,
-                                           static_cast<uint64_t>(retrieval_options_.seed));
+                                           reasons_of(examples()), retrieval_options_);
       const std::vector<retrieval::Queries> parts = {
           retrieval::Queries::of(asked_->rows(data::Split::kTest))};
       slots_ = retrieval::assign_by_fold(pool_of(examples()), parts, vectors,
@@ -225,14 +208,10 @@ class BatchJourney final : public Journey {
     inputs_ = train::inputs_for(variant_->model, inputs_);
   }
 
-  std::filesystem::path checkpoint() const {
-    return workspace().run(variant_->name, seed_) / kBestWeights;
-  }
-
   std::vector<float> click_probabilities() {
     const train::FeatureStore features(inputs_, variant_->features);
     std::vector<float> scores = train::predict(task_of(*variant_, seed_, features), variant_->train,
-                                               checkpoint(), data::Split::kTest);
+                                               best_weights(run_), data::Split::kTest);
     for (float& score : scores)
       score = 1 / (1 + std::exp(-score));
     return scores;
@@ -243,7 +222,7 @@ class BatchJourney final : public Journey {
     train::SequenceTask task;
     describe(*variant_, seed_, task);
     task.sequences = &sequences;
-    return train::sequence_vectors(task, variant_->train, checkpoint(), data::Split::kTest);
+    return train::sequence_vectors(task, variant_->train, best_weights(run_), data::Split::kTest);
   }
 
   std::vector<float> products(const std::vector<Pair>& pairs) {
@@ -283,6 +262,7 @@ class BatchJourney final : public Journey {
   }
 
   const BatchOptions& options_;
+  ChosenRun run_;
   const ReadVariant* variant_ = nullptr;
   int64_t seed_ = 0;
   TemporaryDirectory directory_;

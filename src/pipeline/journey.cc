@@ -59,6 +59,13 @@ retrieval::Pool pool_of(const cot::ExampleSet& examples) {
           .time = examples.time()};
 }
 
+retrieval::Reasons reasons_of(const cot::ExampleSet& examples) {
+  return {.user = examples.user(),
+          .item = examples.item(),
+          .label = examples.label(),
+          .vectors = examples.vectors()};
+}
+
 Journey::Journey(const RunConfig& config, std::set<std::string> force, Access access)
     : config_(config),
       workspace_(config.workspace, access),
@@ -106,6 +113,33 @@ Journey::Journey(const RunConfig& config, std::set<std::string> force, Access ac
     uses_examples_ = uses_examples_ || models::uses_retrieval(read.model);
     variants_.push_back(std::move(read));
   }
+}
+
+Journey::ChosenRun Journey::choose(const std::string& name, int64_t seed) const {
+  ChosenRun run{.variant = nullptr, .seed = seed == 0 ? config_.seeds.front() : seed};
+  for (const ReadVariant& variant : variants_)
+    if (name.empty() || variant.name == name) run.variant = &variant;
+  if (run.variant == nullptr) {
+    std::vector<std::string> names;
+    for (const ReadVariant& variant : variants_)
+      names.push_back(variant.name);
+    throw Error("--variant: " + unknown_name("variant", name, names));
+  }
+  if (std::find(config_.seeds.begin(), config_.seeds.end(), run.seed) == config_.seeds.end())
+    throw Error(fmt::format("--seed: {} is not among the run's seeds", run.seed));
+  return run;
+}
+
+void Journey::make_current(const ChosenRun& run) {
+  for (const auto stage :
+       {&Journey::import, &Journey::split, &Journey::encode, &Journey::reason, &Journey::pool,
+        &Journey::knowledge, &Journey::teach, &Journey::retrieve})
+    (this->*stage)();
+  train_variant(*run.variant, {run.seed});
+}
+
+std::filesystem::path Journey::best_weights(const ChosenRun& run) const {
+  return workspace_.run(run.variant->name, run.seed) / "best.safetensors";
 }
 
 const data::Dataset& Journey::dataset() {
@@ -258,8 +292,7 @@ void Journey::retrieve_for(const std::string& key,
     const std::span<const float> texts = item_text();
     const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
                                          {.item_text = texts, .width = text_dim_},
-                                         retrieval_options_.collaborative,
-                                         static_cast<uint64_t>(retrieval_options_.seed));
+                                         reasons_of(examples()), retrieval_options_);
     const auto assignments =
         retrieval::assign_by_fold(pool_of(examples()), queries(), vectors,
                                   retrieval::histories_of(rows()), retrieval_options_);
@@ -380,31 +413,33 @@ train::FeatureInputs Journey::feature_inputs(std::vector<retrieval::Assignment>&
 }
 
 void Journey::train() {
+  for (const ReadVariant& variant : variants_)
+    train_variant(variant, config_.seeds);
+}
+
+void Journey::train_variant(const ReadVariant& variant, const std::vector<int64_t>& seeds) {
   std::vector<retrieval::Assignment> slots;
-  const train::FeatureInputs inputs = feature_inputs(slots);
-  for (const ReadVariant& variant : variants_) {
-    const train::FeatureInputs read = train::inputs_for(variant.model, inputs);
-    if (task_ == Task::kNextItem) {
-      const train::SequenceStore sequences(read, variant.features);
-      for (const int64_t seed : config_.seeds)
-        train_one(variant, seed, [&](const train::TrainOptions& options) {
-          train::SequenceTask task;
-          describe(variant, seed, task);
-          task.sequences = &sequences;
-          return train::train_sequences(task, options);
-        });
-    } else {
-      const train::FeatureStore features(read, variant.features);
-      for (const int64_t seed : config_.seeds)
-        train_one(variant, seed, [&](const train::TrainOptions& options) {
-          return train::train(task_of(variant, seed, features), options);
-        });
-    }
+  const train::FeatureInputs read = train::inputs_for(variant.model, feature_inputs(slots));
+  if (task_ == Task::kNextItem) {
+    const train::SequenceStore sequences(read, variant.features);
+    for (const int64_t seed : seeds)
+      train_one(variant, seed, [&](const train::TrainOptions& options) {
+        train::SequenceTask task;
+        describe(variant, seed, task);
+        task.sequences = &sequences;
+        return train::train_sequences(task, options);
+      });
+  } else {
+    const train::FeatureStore features(read, variant.features);
+    for (const int64_t seed : seeds)
+      train_one(variant, seed, [&](const train::TrainOptions& options) {
+        return train::train(task_of(variant, seed, features), options);
+      });
   }
 }
 
 std::string Journey::reasoner_text() const {
-  return reasoner_->is_template() ? "template (no language model)"
+  return reasoner_->is_computed() ? "template (no language model)"
                                   : fmt::format("{}: {}", reasoner_->kind(), reasoner_->model());
 }
 

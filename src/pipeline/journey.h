@@ -76,6 +76,19 @@ class Journey {
         retrieval;
   };
 
+  // One finished run of the configuration.
+  struct ChosenRun {
+    const ReadVariant* variant = nullptr;
+    int64_t seed = 0;
+  };
+  // Empty name = the last variant, 0 = the first seed. Throws Error naming the nearest variant, or
+  // the seed that is not the run's.
+  ChosenRun choose(const std::string& variant, int64_t seed) const;
+  // The stages that are stale up to this run; other runs are left alone.
+  void make_current(const ChosenRun& run);
+  // The weights of the run's best epoch.
+  std::filesystem::path best_weights(const ChosenRun& run) const;
+
   const data::Dataset& dataset();
   const data::RowSet& rows();
   // Whose training rows become examples.
@@ -103,6 +116,7 @@ class Journey {
   void describe(const ReadVariant& variant, int64_t seed, train::RunTask& task);
   train::TrainTask task_of(const ReadVariant& variant, int64_t seed,
                            const train::FeatureStore& features);
+  void train_variant(const ReadVariant& variant, const std::vector<int64_t>& seeds);
   // The stage train of one run; `train` does the work.
   void train_one(const ReadVariant& variant, int64_t seed,
                  const std::function<train::TrainResult(const train::TrainOptions&)>& train);
@@ -138,5 +152,6 @@ class Journey {
 
 // The columns that retrieval reads; `examples` must outlive the result.
 retrieval::Pool pool_of(const cot::ExampleSet& examples);
+retrieval::Reasons reasons_of(const cot::ExampleSet& examples);
 
 }  // namespace llmcf::pipeline

@@ -73,36 +73,58 @@ KnownItems known_items(const data::RowSet& rows, int64_t users) {
   return known;
 }
 
-ItemVectors::ItemVectors(const KnownItems& known, const Texts& texts,
-                         const CollaborativeOptions& options, uint64_t seed)
+ItemVectors::ItemVectors(const KnownItems& known, const Texts& texts, const Reasons& reasons,
+                         const RetrievalOptions& options)
     : width_(texts.width) {
-  if (options.weight == 0) {
+  const double log_weight = options.collaborative.weight, reason_weight = options.reasons.weight;
+  if (log_weight == 0 && reason_weight == 0) {
     vectors_.emplace_back(texts.item_text.begin(), texts.item_text.end());
     return;
   }
-  width_ += options.width;
-  fold_ = deal(known.size(), options, seed);
-  for (int64_t fold = 0; fold < options.folds; ++fold)
-    vectors_.push_back(make_fold(known, texts, options, seed, fold));
+  const int64_t items = texts.rows(), folds = options.collaborative.folds;
+  if (log_weight > 0) width_ += options.collaborative.width;
+  if (reason_weight > 0) width_ += reasons.width();
+  fold_ = deal(known.size(), options.collaborative, static_cast<uint64_t>(options.seed));
+  for (int64_t fold = 0; fold < folds; ++fold) {
+    std::vector<float> joined(static_cast<size_t>(items * width_));
+    int64_t offset = 0;
+    const auto join = [&](std::span<const float> part, int64_t width, double weight) {
+      const auto scale = static_cast<float>(std::sqrt(weight));
+      for (int64_t item = 0; item < items; ++item)
+        for (int64_t k = 0; k < width; ++k)
+          joined[static_cast<size_t>(item * width_ + offset + k)] =
+              scale * part[static_cast<size_t>(item * width + k)];
+      offset += width;
+    };
+    join(texts.item_text, texts.width, 1 - log_weight - reason_weight);
+    if (log_weight > 0)
+      join(log_vectors(known, items, options, fold), options.collaborative.width, log_weight);
+    if (reason_weight > 0)
+      join(reasoned_vectors(
+               reasons, items, options.reasons.positives_only,
+               [&](int32_t user) { return counts_for(static_cast<size_t>(user), fold, folds); }),
+           reasons.width(), reason_weight);
+    vectors_.push_back(std::move(joined));
+  }
 }
 
-std::vector<float> ItemVectors::make_fold(const KnownItems& known, const Texts& texts,
-                                          const CollaborativeOptions& options, uint64_t seed,
-                                          int64_t fold) const {
-  const auto items = static_cast<size_t>(texts.rows());
-  const auto counts_for = [&](size_t user) {
-    return known[user].size() >= kFewest && (options.folds == 1 || fold_[user] != fold);
+std::vector<float> ItemVectors::log_vectors(const KnownItems& known, int64_t item_count,
+                                            const RetrievalOptions& options, int64_t fold) const {
+  const auto items = static_cast<size_t>(item_count);
+  const int64_t folds = options.collaborative.folds;
+  const auto counts = [&](size_t user) {
+    return known[user].size() >= kFewest && counts_for(user, fold, folds);
   };
   std::vector<double> takers(items, kItemDamping);
   for (size_t user = 0; user < known.size(); ++user) {
-    if (!counts_for(user)) continue;
+    if (!counts(user)) continue;
     for (const int32_t item : known[user])
       takers[static_cast<size_t>(item)] += 1;
   }
   text::SparseMatrix matrix;
-  matrix.columns = texts.rows();
+  matrix.columns = item_count;
   for (size_t user = 0; user < known.size(); ++user) {
-    if (!counts_for(user)) continue;
+    if (!counts(user)) continue;
     std::vector<int32_t> mine(known[user].begin(), known[user].end());
     std::sort(mine.begin(), mine.end());
     mine.erase(std::unique(mine.begin(), mine.end()), mine.end());
@@ -112,24 +134,18 @@ std::vector<float> ItemVectors::make_fold(const KnownItems& known, const Texts& 
           {item, static_cast<float>(1 / std::sqrt(size * takers[static_cast<size_t>(item)]))});
     matrix.offsets.push_back(static_cast<int64_t>(matrix.entries.size()));
   }
-  const text::Svd svd = text::truncated_svd(matrix, {.width = options.width, .seed = seed});
-  const auto text_width = static_cast<size_t>(texts.width), width = static_cast<size_t>(width_);
-  const auto log_width = width - text_width;
-  const auto text_scale = static_cast<float>(std::sqrt(1 - options.weight));
-  const double log_scale = std::sqrt(options.weight);
-  std::vector<float> vectors(items * width);
+  const text::Svd svd = text::truncated_svd(
+      matrix, {.width = options.collaborative.width, .seed = static_cast<uint64_t>(options.seed)});
+  const auto width = static_cast<size_t>(options.collaborative.width);
+  std::vector<float> vectors(items * width, 0);
   for (size_t item = 0; item < items; ++item) {
-    float* out = vectors.data() + item * width;
-    for (size_t k = 0; k < text_width; ++k)
-      out[k] = text_scale * texts.item_text[item * text_width + k];
-    const float* row = svd.right.data() + item * log_width;
+    const float* row = svd.right.data() + item * width;
     double square = 0;
-    for (size_t k = 0; k < log_width; ++k)
+    for (size_t k = 0; k < width; ++k)
       square += std::pow(static_cast<double>(row[k]) * svd.singular[k], 2);
     if (takers[item] <= kItemDamping || square <= 0) continue;
-    for (size_t k = 0; k < log_width; ++k)
-      out[text_width + k] =
-          static_cast<float>(log_scale * row[k] * svd.singular[k] / std::sqrt(square));
+    for (size_t k = 0; k < width; ++k)
+      vectors[item * width + k] = static_cast<float>(row[k] * svd.singular[k] / std::sqrt(square));
   }
   return vectors;
 }

@@ -24,6 +24,14 @@ CollaborativeOptions CollaborativeOptions::from(const Config& config, double wei
   return options;
 }
 
+ReasonOptions ReasonOptions::from(const Config& config) {
+  ReasonOptions options;
+  options.weight = config.get_number("weight", options.weight, 0, 1);
+  options.positives_only = config.get_choice("of", "chosen", {"chosen", "all"}) == "chosen";
+  config.finish();
+  return options;
+}
+
 RetrievalOptions RetrievalOptions::from(const Config& config, const std::string& protocol) {
   RetrievalOptions options;
   options.protocol = config.get_choice("protocol", protocol, {"strict", "paper"});
@@ -41,6 +49,9 @@ RetrievalOptions RetrievalOptions::from(const Config& config, const std::string&
   options.normalize = config.get<bool>("normalize", strict);
   options.collaborative =
       CollaborativeOptions::from(config.section("collaborative"), strict ? 0.5 : 0);
+  options.reasons = ReasonOptions::from(config.section("reasons"));
+  if (options.collaborative.weight + options.reasons.weight > 1)
+    config.fail("reasons", "its weight and the weight of 'collaborative' sum to more than 1");
   config.finish();
   return options;
 }

@@ -11,6 +11,7 @@
 //     min_similarity: -2    # examples that score lower are not retrieved
 //     normalize: true       # h(q) and h(c) are scaled to unit length (paper: false)
 //     collaborative: {weight: 0.5, width: 64, folds: 4}   # see collaborative.h (paper: weight 0)
+//     reasons: {weight: 0, of: chosen}   # see reasoned.h; of: chosen | all examples
 //     seed: 2023            # of `order: random`
 #pragma once
 
@@ -39,6 +40,14 @@ struct CollaborativeOptions {
   static CollaborativeOptions from(const Config& config, double weight);
 };
 
+// Item vectors from chains of thought; reasoned.h says how.
+struct ReasonOptions {
+  double weight = 0;  // their share of every similarity; the log's comes first, texts have the rest
+  bool positives_only = true;
+
+  static ReasonOptions from(const Config& config);
+};
+
 // The member defaults are the published ones; from() knows the protocols'.
 struct RetrievalOptions {
   int64_t k = 4;
@@ -56,6 +65,7 @@ struct RetrievalOptions {
   int64_t seed = 2023;
   bool normalize = false;  // history means as unit vectors
   CollaborativeOptions collaborative = {};
+  ReasonOptions reasons = {};
 
   int64_t wanted_positives() const { return positives < 0 ? k / 2 : positives; }
   int64_t wanted_negatives() const { return k - wanted_positives(); }

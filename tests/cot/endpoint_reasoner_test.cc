@@ -198,7 +198,7 @@ TEST(EndpointOptions, RefusesATokenInTheFile) {
 
 TEST(MakeReasoner, KindIsOneWord) {
   const char* both = "{kind: template, endpoint: {url: 'http://x/v1', model: m}}";
-  EXPECT_TRUE(make_reasoner(Config::parse(both))->is_template());
+  EXPECT_TRUE(make_reasoner(Config::parse(both))->is_computed());
   EXPECT_EQ(make_reasoner(Config::parse("{kind: endpoint, endpoint: {url: 'http://x', model: m}}"))
                 ->model(),
             "m");

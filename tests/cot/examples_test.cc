@@ -134,6 +134,20 @@ TEST_F(ExamplesTest, WordsCutTheTextAndItsVector) {
   EXPECT_TRUE(std::equal(vector.begin(), vector.end(), cut.vector(3).begin()));
 }
 
+// Words that no title has are known to an encoder that read the chains of thought.
+TEST_F(ExamplesTest, AnEncoderOfTheirOwnKnowsTheirWords) {
+  const ExampleSet run = write({}), own = write({.own_encoder = true});
+  EXPECT_EQ(run.width(), own.width());
+  EXPECT_EQ(run.encoder_fingerprint(), encoder_.fingerprint());
+  EXPECT_NE(own.encoder_fingerprint(), encoder_.fingerprint());
+  for (int64_t example = 0; example < own.size(); ++example) {
+    double square = 0;
+    for (const float value : own.vector(example))
+      square += value * value;
+    EXPECT_NEAR(square, 1, 1e-4) << own.text(example);
+  }
+}
+
 TEST_F(ExamplesTest, ShuffledAnswersStayWithinTheirLabelAndNobodyKeepsTheirOwn) {
   const ExampleSet all = write({});
   const ExampleSet mixed = write({.shuffle = true});

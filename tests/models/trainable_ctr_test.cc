@@ -271,6 +271,9 @@ TEST(ModelOptions, TheModuleSetsTheDefaultsOfWhatItIsTold) {
   const ModelOptions told = read("context: ict");
   EXPECT_TRUE(told.ict_evidence && told.ict_merged && told.ict_residual && told.alignment);
   EXPECT_EQ(told.ict_layers, 1);
+  EXPECT_FALSE(told.ict_own_cot_map);
+  EXPECT_TRUE(read("{context: ict, ict: {cot_map: own}}").ict_own_cot_map);
+  EXPECT_FALSE(read("{context: ict_wocot, ict: {cot_map: own}}").ict_own_cot_map);
   for (const ModelOptions& published :
        {read("context: ict", "paper"), read("{context: ict, ict: {module: published}}")}) {
     EXPECT_FALSE(published.ict_evidence || published.ict_merged || published.ict_residual ||

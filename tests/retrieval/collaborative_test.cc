@@ -47,10 +47,13 @@ struct Circles {
   Texts texts() const { return {.item_text = text, .width = 1}; }
 };
 
+RetrievalOptions weighing(double log, int64_t width, int64_t folds, int64_t seed = 1) {
+  return {.seed = seed, .collaborative = {.weight = log, .width = width, .folds = folds}};
+}
+
 TEST(ItemVectors, ItemsOfTheSamePeopleAreCloseInEveryFold) {
   const Circles circles;
-  const ItemVectors vectors(circles.known(), circles.texts(),
-                            {.weight = 0.5, .width = 2, .folds = 3}, 1);
+  const ItemVectors vectors(circles.known(), circles.texts(), {}, weighing(0.5, 2, 3));
   ASSERT_EQ(vectors.folds(), 3);
   for (int64_t fold = 0; fold < 3; ++fold) {
     const Texts of = vectors.of_fold(fold);
@@ -62,11 +65,11 @@ TEST(ItemVectors, ItemsOfTheSamePeopleAreCloseInEveryFold) {
 
 TEST(ItemVectors, AUsersOwnItemsDoNotShapeTheVectorsThatUserIsComparedBy) {
   Circles circles;
-  const CollaborativeOptions options{.weight = 0.5, .width = 2, .folds = 3};
-  const ItemVectors before(circles.known(), circles.texts(), options, 1);
+  const RetrievalOptions options = weighing(0.5, 2, 3);
+  const ItemVectors before(circles.known(), circles.texts(), {}, options);
   const int32_t user = 17;
   circles.items[static_cast<size_t>(user)] = {1, 12, 2, 11};  // a bridge between the circles
-  const ItemVectors after(circles.known(), circles.texts(), options, 1);
+  const ItemVectors after(circles.known(), circles.texts(), {}, options);
   for (int64_t fold = 0; fold < 3; ++fold) {
     const auto a = before.of_fold(fold).item_text, b = after.of_fold(fold).item_text;
     EXPECT_EQ(std::equal(a.begin(), a.end(), b.begin(), b.end()), fold == before.fold_of(user))
@@ -78,8 +81,7 @@ TEST(ItemVectors, SimilarityIsTheWeightedSumOfBothCosines) {
   Circles circles;
   circles.text = {0, 1, -1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   const auto dot = [&](double weight, int32_t a, int32_t b) {
-    const ItemVectors vectors(circles.known(), circles.texts(),
-                              {.weight = weight, .width = 2, .folds = 1}, 1);
+    const ItemVectors vectors(circles.known(), circles.texts(), {}, weighing(weight, 2, 1));
     const Texts of = vectors.of_fold(0);
     return std::inner_product(of.row(a).begin(), of.row(a).end(), of.row(b).begin(), 0.0);
   };
@@ -92,15 +94,13 @@ TEST(ItemVectors, SimilarityIsTheWeightedSumOfBothCosines) {
 TEST(ItemVectors, AnItemThatNobodyTookHasNoLogHalf) {
   Circles circles;
   circles.text.push_back(1);  // item 13
-  const ItemVectors vectors(circles.known(), circles.texts(),
-                            {.weight = 0.5, .width = 2, .folds = 2}, 1);
+  const ItemVectors vectors(circles.known(), circles.texts(), {}, weighing(0.5, 2, 2));
   EXPECT_THAT(vectors.of_fold(1).row(13), ::testing::ElementsAre(std::sqrt(0.5F), 0, 0));
 }
 
 TEST(AssignByFold, ComparesEveryQueryByItsOwnFoldsVectors) {
   const World world({.users = 40, .items = 25, .examples = 200, .queries = 150}, 3);
-  const ItemVectors vectors(known_of(world), world.texts(), {.weight = 0.6, .width = 4, .folds = 3},
-                            9);
+  const ItemVectors vectors(known_of(world), world.texts(), {}, weighing(0.6, 4, 3, 9));
   const RetrievalOptions options{.k = 6, .normalize = true};
   const Queries queries = world.rows.queries();
   const std::vector<Queries> parts = {queries, queries};

@@ -33,7 +33,7 @@ MAY_INCLUDE = {
     "ict": ["core", "nn"],
     "models": ["core", "nn", "ict"],
     "train": ["core", "nn", "ict", "data", "retrieval", "models"],
-    "pipeline": EVERYTHING_BUT_APPS,
+    "pipeline": EVERYTHING_BUT_APPS + ["serve"],
     "serve": ["core", "net", "data", "text", "retrieval", "models"],
     "console": ["core", "serve"],
     "apps": EVERYTHING_BUT_APPS + ["serve", "console"],

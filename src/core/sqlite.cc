@@ -1,5 +1,5 @@
 // See sqlite.h.
-#include "cot/sqlite.h"
+#include "core/sqlite.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 
-namespace llmcf::cot {
+namespace llmcf {
 
 void Database::Close::operator()(sqlite3* handle) const {
   sqlite3_close_v2(handle);
@@ -148,4 +148,4 @@ void Transaction::commit() {
   open_ = false;
 }
 
-}  // namespace llmcf::cot
+}  // namespace llmcf

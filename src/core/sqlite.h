@@ -14,7 +14,7 @@
 struct sqlite3;
 struct sqlite3_stmt;
 
-namespace llmcf::cot {
+namespace llmcf {
 
 class Database {
  public:
@@ -91,4 +91,4 @@ class Transaction {
   bool open_ = true;
 };
 
-}  // namespace llmcf::cot
+}  // namespace llmcf
