@@ -1,7 +1,8 @@
 # llmcf_room(NAME SOURCES ... [DEPENDS rooms...] [LIBRARIES targets...] [TESTS files...] [TORCH])
 #   Makes the static library llmcf_NAME from src/NAME. DEPENDS names the rooms it may include.
 #   TESTS are files of tests/NAME, each one executable and one ctest entry labelled NAME.
-#   TORCH puts the room behind the torch wall: it reuses the one precompiled header of room nn.
+#   TORCH puts the room behind the torch wall: it reuses the one precompiled header, which the first such room owns (nn; with
+#   LLMCF_ROOMS=llm, llm).
 function(llmcf_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "SOURCES;DEPENDS;LIBRARIES;TESTS" ${ARGN})
   set(target llmcf_${name})
@@ -13,7 +14,13 @@ function(llmcf_room name)
   target_link_libraries(${target} PUBLIC ${ROOM_DEPENDS} ${ROOM_LIBRARIES})
   if(ROOM_TORCH)
     target_link_libraries(${target} PUBLIC llmcf_torch)
-    llmcf_reuse_torch_header(${target})
+    get_property(owner GLOBAL PROPERTY LLMCF_TORCH_HEADER)
+    if(owner)
+      llmcf_reuse_torch_header(${target})
+    else()
+      set_property(GLOBAL PROPERTY LLMCF_TORCH_HEADER ${target})
+      target_precompile_headers(${target} PRIVATE "${PROJECT_SOURCE_DIR}/src/nn/pch.h")
+    endif()
   endif()
   install(TARGETS ${target} EXPORT llmcf-targets ARCHIVE)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
@@ -32,14 +39,22 @@ function(llmcf_room name)
 endfunction()
 
 function(llmcf_reuse_torch_header target)
-  if(NOT target STREQUAL "llmcf_nn")
-    target_precompile_headers(${target} REUSE_FROM llmcf_nn)
-    get_target_property(type ${target} TYPE)
-    if(type STREQUAL "EXECUTABLE")
-      # The header was compiled as the library was: with -fPIC, not with an executable's -fPIE.
-      set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-      target_compile_options(${target} PRIVATE -fPIC)
-    endif()
+  get_property(owner GLOBAL PROPERTY LLMCF_TORCH_HEADER)
+  target_precompile_headers(${target} REUSE_FROM ${owner})
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "EXECUTABLE")
+    # The header was compiled as the library was: with -fPIC, not with an executable's -fPIE.
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${target} PRIVATE -fPIC)
+  endif()
+endfunction()
+
+# llmcf_with(PART variable items...): the items, or nothing where the build is without PART (see dependencies_llm.cmake).
+function(llmcf_with part variable)
+  if(LLMCF_WITH_${part})
+    set(${variable} ${ARGN} PARENT_SCOPE)
+  else()
+    set(${variable} "" PARENT_SCOPE)
   endif()
 endfunction()
 

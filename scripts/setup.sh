@@ -18,8 +18,8 @@ packages=(
   libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev
   # report: the charts' library, embedded into its page
   libjs-chart.js
-  # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates)
-  libgtest-dev libgmock-dev libbenchmark-dev python3 openssl time
+  # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates, curl asks)
+  libgtest-dev libgmock-dev libbenchmark-dev python3 openssl curl time
 )
 
 say() { printf 'setup: %s\n' "$*"; }

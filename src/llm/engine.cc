@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
+#include "core/log.h"
 #include "llm/adapter.h"
 #include "llm/device.h"
 #include "llm/generator.h"
@@ -115,7 +116,13 @@ struct Engine::Impl {
         task();
       for (auto& one : asked)
         submit(std::move(one));
-      if (!generator->step() && ends) return;
+      try {
+        if (!generator->step() && ends) return;
+      } catch (
+          const std::exception& error) {  // out of memory on a device, say: others may still fit
+        log::error("language model {}: {}; what ran is cancelled", name, error.what());
+        generator->cancel_all();
+      }
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -11,7 +12,6 @@
 
 #include "core/error.h"
 #include "core/threads.h"
-#include "text/unicode.h"
 
 namespace llmcf::llm {
 
@@ -333,6 +333,16 @@ bool Generator::step() {
   for (size_t slot = running_.size(); slot-- > 0;)
     if (running_[slot]->done) finish(slot);
   return true;
+}
+
+void Generator::cancel_all() {
+  auto dropped = std::exchange(running_, {});
+  for (auto& waiting : std::exchange(waiting_, {}))
+    dropped.push_back(std::move(waiting));
+  for (auto& one : dropped) {
+    one->result.finish = Finish::kCancelled;
+    if (one->on_done) one->on_done(std::move(one->result));
+  }
 }
 
 std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests) {

@@ -50,6 +50,8 @@ class Generator {
   void submit(GenerationRequest request, OnDone on_done, OnText on_text = {});
   // Admits waiting prompts and makes one token for each running one. False if there is none.
   bool step();
+  // Ends all that runs or waits as cancelled, whatever state an exception of step() left.
+  void cancel_all();
   int64_t running() const;
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
   int64_t capacity() const { return cache_.capacity(); }

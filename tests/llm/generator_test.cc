@@ -147,6 +147,30 @@ TEST_F(Generating, EndsAtTheLimitAtTheCapacityAndWhenCancelled) {
   EXPECT_EQ(generator.running(), 0);
 }
 
+TEST_F(Generating, GoesOnAfterAnException) {
+  Generator generator(*model_, tokenizer_, {.slots = 2});
+  std::vector<Finish> finished;
+  const auto on_done = [&](Generation g) { finished.push_back(g.finish); };
+  int left = 3;
+  generator.submit(ask("a"), on_done, [&](std::string_view) {
+    if (--left == 0) throw Error("out of memory");
+    return true;
+  });
+  generator.submit(ask("b"), on_done);
+  generator.submit(ask("c"), on_done);  // waits
+  EXPECT_THROW(
+      {
+        while (generator.step()) {
+        }
+      },
+      Error);
+  generator.cancel_all();
+  EXPECT_EQ(finished, std::vector<Finish>(3, Finish::kCancelled));
+  EXPECT_EQ(generator.running() + generator.waiting(), 0);
+  Generator fresh(*model_, tokenizer_, {.slots = 2});
+  EXPECT_EQ(generator.run({ask("d")}).front().ids, fresh.run({ask("d")}).front().ids);
+}
+
 TEST_F(Generating, TheEndTokenEndsTheText) {
   ModelConfig config = testing::toy_config();
   for (int32_t id = 0; id < 259; ++id)

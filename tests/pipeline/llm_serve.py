@@ -50,6 +50,26 @@ class Server:
         expect(self.process.returncode == 0, f"SIGTERM ends it well: {self.process.returncode} {errors}")
 
 
+def write_model(directory):
+    """llm.write_model's, with tokens Yes and No that are often among the most likely ones."""
+    llm.VOCABULARY, merged = 267, ["Y", "e", "s", "N", "o", "Ye", "Yes", "No"]
+    write = llm.write_safetensors
+
+    def write_decided(path, tensors):
+        values = tensors["lm_head.weight"][1]
+        for column in range(llm.WIDTH):
+            yes = values[265 * llm.WIDTH + column]
+            values[265 * llm.WIDTH + column], values[266 * llm.WIDTH + column] = 5 * yes, -5 * yes
+        write(path, tensors)
+
+    llm.write_safetensors = write_decided
+    llm.write_model(directory)
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"] |= {piece: 259 + number for number, piece in enumerate(merged)}
+    tokenizer["model"]["merges"] = ["Y e", "Ye s", "N o"]
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
 def ask(url, path, body=None, key=None):
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(url + path, json.dumps(body).encode() if body else None, headers)
@@ -107,7 +127,7 @@ def main():
     os.environ[KEY] = "a-secret-of-this-test"
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
-        llm.write_model(root / "model")
+        write_model(root / "model")
         small_run.make(program, root)
 
         with Server(program, root) as server:
@@ -120,6 +140,7 @@ def main():
             server.stop()
 
         here = pool_of(program, root, REASON.format(kind="local", options=LOCAL))
+        expect(any(odds for *_, odds in here), f"verdicts are there: {here[-3:]}")
         with Server(program, root, "--api-key-env", KEY) as server:
             expect(ask(server.url, "/v1/models")[0] == 401, "no key, no answer")
             expect(ask(server.url, "/v1/models", key=os.environ[KEY])[0] == 200, "the key opens")
