@@ -13,7 +13,7 @@ packages=(
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev zlib1g-dev libzstd-dev libxxhash-dev
   libsqlite3-dev libicu-dev libprotobuf-dev
   # program
-  libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev
+  libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev prometheus-cpp-dev
   # report: the charts' library, embedded into its page
   libjs-chart.js
   # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates)

@@ -25,6 +25,7 @@ void add_drift(CLI::App& app);
 void add_llm(CLI::App& app);    // tune, generate, data, eval, merge, interpolate
 void add_batch(CLI::App& app);  // score and recommend
 void add_publish(CLI::App& app);
+void add_serve(CLI::App& app);
 
 // Thrown by a command that did its work and ends with this status.
 struct ExitStatus {
