@@ -156,6 +156,13 @@ void Api::post(const std::string& path, Endpoint endpoint) {
           });
 }
 
+void Api::post(const std::string& path, TextEndpoint endpoint) {
+  guarded("POST", path, false,
+          [this, endpoint](const net::ServerRequest& request, net::ServerResponse& response) {
+            response.body = (service_.*endpoint)(parse_object(request.body));
+          });
+}
+
 void Api::add_routes() {
   post("/v1/rank", &Service::rank);
   post("/v1/recommend", &Service::recommend);

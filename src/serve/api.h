@@ -48,8 +48,10 @@ class Api {
 
  private:
   using Endpoint = Json (Service::*)(const Json& body);
+  using TextEndpoint = std::string (Service::*)(const Json& body);
 
   void post(const std::string& path, Endpoint endpoint);
+  void post(const std::string& path, TextEndpoint endpoint);
   void add_routes();
   // Runs a handler with keys checked, timed, counted and logged.
   void guarded(const std::string& method, const std::string& path, bool admin,

@@ -1,16 +1,14 @@
 #include "serve/service.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <numeric>
+#include <iterator>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "net/http_server.h"
-#include "retrieval/kernels.h"
+#include "serve/service_view.h"
 
 namespace llmcf::serve {
 
@@ -18,42 +16,6 @@ namespace {
 
 constexpr int64_t kLatest = int64_t{1} << 40;  // Unix seconds that are accepted
 constexpr size_t kListFactor = 100;            // events and items per request of a batch
-constexpr int64_t kFirstStage = 1000;          // items that recommend ranks
-constexpr int64_t kMostFirstStage = 100'000;
-
-int64_t now() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double probability(float logit) {
-  return 1 / (1 + std::exp(-static_cast<double>(logit)));
-}
-
-ScratchArena& arena_of_thread() {
-  thread_local ScratchArena arena;
-  return arena;
-}
-
-// Indices by score, best first; equal scores keep their order.
-std::vector<int32_t> best_first(std::span<const float> scores, size_t k) {
-  std::vector<int32_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto better = [&](int32_t left, int32_t right) {
-    const float l = scores[static_cast<size_t>(left)], r = scores[static_cast<size_t>(right)];
-    return l != r ? l > r : left < right;
-  };
-  const size_t count = std::min(k, order.size());
-  std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(count), order.end(),
-                    better);
-  order.resize(count);
-  return order;
-}
 
 }  // namespace
 
@@ -69,33 +31,6 @@ ServiceLimits ServiceLimits::from(const Config& section) {
   section.finish();
   return limits;
 }
-
-// Who asks, with what history, of which deployment.
-struct Service::View {
-  std::shared_ptr<Deployment> deployment;
-  std::shared_ptr<const Catalogue> catalogue;
-  int32_t user = 0;
-  bool known_user = false;
-  std::vector<int32_t> history;  // rows, oldest first
-  int64_t unknown_history = 0;
-  std::vector<ContextValue> context;  // by field
-  std::vector<std::vector<int32_t>> context_ids;
-  int64_t time = 0;
-
-  Sample sample() const {
-    const auto length = static_cast<size_t>(deployment->spec().history_length);
-    return {.user = user,
-            .history = std::span(history).last(std::min(history.size(), length)),
-            .context = context};
-  }
-};
-
-struct Service::Scored {
-  std::span<float> logits;  // in the thread's arena
-  Slots slots;
-  std::vector<float> history_vector;
-  bool without_examples = false;
-};
 
 Service::Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
                  const ServiceLimits& limits)
@@ -135,18 +70,17 @@ Json Service::reload() {
 }
 
 // One request, or those of a batch.
-Json Service::each(const Json& body, Json (Service::*one)(JsonReader&)) {
+std::string Service::each(const Json& body, std::string (Service::*one)(JsonReader&)) {
   JsonReader reader(body);
-  if (!body.contains("requests")) {
-    Json answer = (this->*one)(reader);
-    return answer;
-  }
+  if (!body.contains("requests")) return (this->*one)(reader);
   auto requests = reader.objects("requests", limits_.batch);
   reader.finish();
-  Json answers = Json::array();
-  for (JsonReader& request : *requests)
-    answers.push_back((this->*one)(request));
-  return {{"responses", std::move(answers)}};
+  std::string answers = "{\"responses\":[";
+  for (JsonReader& request : *requests) {
+    if (!answers.ends_with('[')) answers += ',';
+    answers += (this->*one)(request);
+  }
+  return answers + "]}";
 }
 
 // An explicit history, or the log's and what has been appended since.
@@ -256,32 +190,41 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
   return scored;
 }
 
-// `names`: what the request called its candidates; null = as the catalogue does.
-Json Service::answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
-                     const std::vector<std::string>* names, size_t k) {
-  Json items = Json::array();
+// `names`: what the request called its candidates; null = as the catalogue does. Written by hand: a
+// thousand items as a tree of JSON values take longer than their scores.
+std::string Service::answer(const View& view, const Scored& scored,
+                            std::span<const int32_t> candidates,
+                            const std::vector<std::string>* names, size_t k,
+                            std::span<const std::string> unknown) {
+  std::string text =
+      fmt::format(R"({{"bundle":"{}","known_user":{},"history":{},"fallback":{})",
+                  view.deployment->bundle().version(), view.known_user, view.history.size(),
+                  scored.without_examples ? "\"no_examples\"" : "null");
+  if (view.unknown_history > 0)
+    fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})", view.unknown_history);
+  if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
+  text += ",\"items\":[";
+  const char* separator = "";
   for (const int32_t at : best_first(scored.logits, k)) {
     const auto index = static_cast<size_t>(at);
-    items.push_back(
-        {{"item", names != nullptr ? (*names)[index]
-                                   : std::string(view.catalogue->name(candidates[index]))},
-         {"score", probability(scored.logits[index])}});
+    text += separator;
+    text += "{\"item\":";
+    append_text(names != nullptr ? std::string_view((*names)[index])
+                                 : view.catalogue->name(candidates[index]),
+                text);
+    fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})",
+                   probability(scored.logits[index]));
+    separator = ",";
   }
-  Json answer = {{"bundle", view.deployment->bundle().version()},
-                 {"known_user", view.known_user},
-                 {"history", view.history.size()},
-                 {"fallback", nullptr},
-                 {"items", std::move(items)}};
-  if (scored.without_examples) answer["fallback"] = "no_examples";
-  if (view.unknown_history > 0) answer["unknown_history"] = view.unknown_history;
-  return answer;
+  text += "]}";
+  return text;
 }
 
-Json Service::rank(const Json& body) {
+std::string Service::rank(const Json& body) {
   return each(body, &Service::rank_one);
 }
 
-Json Service::rank_one(JsonReader& request) {
+std::string Service::rank_one(JsonReader& request) {
   const View view = view_of(request);
   const auto names = request.texts("candidates", limits_.candidates);
   if (!names) request.fail("candidates", "is missing: the items to rank");
@@ -291,7 +234,7 @@ Json Service::rank_one(JsonReader& request) {
   ScratchArena& arena = arena_of_thread();
   arena.reset();
   std::vector<int32_t> candidates;
-  Json unknown = Json::array();
+  std::vector<std::string> unknown;
   candidates.reserve(names->size());
   for (const std::string& name : *names) {
     const auto row = view.catalogue->find(name);
@@ -299,111 +242,8 @@ Json Service::rank_one(JsonReader& request) {
     if (!row) unknown.push_back(name);
   }
   const Scored scored = score(view, candidates, nullptr);
-  Json result = answer(view, scored, candidates, &*names, k);
-  if (!unknown.empty()) {
-    metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
-    result["unknown_candidates"] = std::move(unknown);
-  }
-  return result;
-}
-
-// By row of the catalogue: what a recommendation must not hold.
-std::vector<char> Service::hidden_items(JsonReader& request, const View& view) const {
-  const Catalogue& catalogue = *view.catalogue;
-  const auto rows = static_cast<size_t>(catalogue.rows());
-  std::vector<char> hidden(rows, 0);
-  hidden[0] = 1;
-  hidden[static_cast<size_t>(view.deployment->unknown_item())] = 1;
-  if (request.flag("exclude_seen", true))
-    for (const int32_t row : view.history)
-      hidden[static_cast<size_t>(row)] = 1;
-  const auto mark = [&](const std::vector<std::string>& names, std::vector<char>& out) {
-    for (const std::string& name : names)
-      if (const auto row = catalogue.find(name)) out[static_cast<size_t>(*row)] = 1;
-  };
-  if (const auto denied = request.texts("deny", 1 << 20)) mark(*denied, hidden);
-  if (const auto allowed = request.texts("allow", 1 << 20)) {
-    std::vector<char> keep(rows, 0);
-    mark(*allowed, keep);
-    for (size_t row = 0; row < rows; ++row)
-      if (keep[row] == 0) hidden[row] = 1;
-  }
-  // An added item hides the bundle's of its name.
-  for (int64_t row = view.deployment->spec().items + 2; row < catalogue.rows(); ++row)
-    if (const auto old =
-            view.deployment->bundle().items().find(catalogue.name(static_cast<int32_t>(row))))
-      hidden[static_cast<size_t>(*old)] = 1;
-  auto filters = request.object("filters");
-  if (!filters) return hidden;
-  const auto& fields = view.deployment->spec().fields;
-  for (size_t f = 0; f < fields.size(); ++f) {
-    if (fields[f].spec.role != models::FieldRole::kItem || fields[f].kind != ValueKind::kColumn)
-      continue;
-    const auto wanted = filters->texts(fields[f].spec.name, 1 << 16);
-    if (!wanted) continue;
-    std::vector<int32_t> ids;
-    for (const std::string& value : *wanted)
-      if (const auto id = view.deployment->bundle().vocabulary(f).find(value)) ids.push_back(*id);
-    for (size_t row = 0; row < rows; ++row) {
-      const auto values = catalogue.ids_of(f, static_cast<int32_t>(row));
-      if (std::find_first_of(values.begin(), values.end(), ids.begin(), ids.end()) == values.end())
-        hidden[row] = 1;
-    }
-  }
-  filters->finish();
-  return hidden;
-}
-
-// The first stage: the items closest to the history in the space that retrieval compares in; the
-// most popular ones where there is no history or no such space.
-std::vector<int32_t> Service::seeds(const View& view, size_t wanted,
-                                    const std::vector<char>& hidden) const {
-  std::vector<int32_t> rows;
-  const auto add = [&](int32_t row) {
-    if (rows.size() < wanted && hidden[static_cast<size_t>(row)] == 0) rows.push_back(row);
-  };
-  const ExampleSearch* search = view.deployment->search();
-  if (view.history.empty() || search == nullptr) {
-    for (int64_t row = view.deployment->spec().items + 2; row < view.catalogue->rows(); ++row)
-      add(static_cast<int32_t>(row));
-    for (const int32_t row : view.deployment->popular())
-      add(row);
-    return rows;
-  }
-  const int64_t width = view.deployment->spec().retrieval_width;
-  const int64_t fold = search->fold_of(view.user);
-  std::vector<float> vector(static_cast<size_t>(width));
-  search->history_vector(*view.catalogue, fold, view.history, vector.data());
-  std::vector<float> close(hidden.size());
-  for (size_t row = 0; row < hidden.size(); ++row)
-    close[row] =
-        hidden[row] != 0
-            ? -2
-            : retrieval::kernels::dot(
-                  vector.data(), view.catalogue->vector(fold, static_cast<int32_t>(row)), width);
-  for (const int32_t row : best_first(close, wanted))
-    add(row);
-  return rows;
-}
-
-Json Service::recommend(const Json& body) {
-  return each(body, &Service::recommend_one);
-}
-
-Json Service::recommend_one(JsonReader& request) {
-  const View view = view_of(request);
-  const auto k =
-      static_cast<size_t>(request.integer("k", 10, 1, static_cast<int64_t>(limits_.candidates)));
-  const auto first_stage =
-      static_cast<size_t>(request.integer("first_stage", kFirstStage, 1, kMostFirstStage));
-  const std::vector<char> hidden = hidden_items(request, view);
-  request.finish();
-  arena_of_thread().reset();
-  const auto start = std::chrono::steady_clock::now();
-  const std::vector<int32_t> candidates = seeds(view, std::max(first_stage, k), hidden);
-  metrics_.stage("first_stage", seconds_since(start));
-  const Scored scored = score(view, candidates, nullptr);
-  return answer(view, scored, candidates, nullptr, k);
+  metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
+  return answer(view, scored, candidates, &*names, k, unknown);
 }
 
 Json Service::explain(const Json& body) {

@@ -45,8 +45,9 @@ class Service {
   Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
           const ServiceLimits& limits);
 
-  Json rank(const Json& body);
-  Json recommend(const Json& body);
+  // JSON texts.
+  std::string rank(const Json& body);
+  std::string recommend(const Json& body);
   Json explain(const Json& body);
   Json add_events(const Json& body);
   Json add_items(const Json& body);
@@ -63,17 +64,19 @@ class Service {
   struct View;
   struct Scored;
 
-  Json each(const Json& body, Json (Service::*one)(JsonReader&));
-  Json rank_one(JsonReader& request);
-  Json recommend_one(JsonReader& request);
+  std::string each(const Json& body, std::string (Service::*one)(JsonReader&));
+  std::string rank_one(JsonReader& request);
+  std::string recommend_one(JsonReader& request);
   View view_of(JsonReader& request);
   void read_history(JsonReader& request, View& view);
   Scored score(const View& view, std::span<const int32_t> candidates, float* attention);
   std::vector<int32_t> seeds(const View& view, size_t wanted,
                              const std::vector<char>& hidden) const;
   std::vector<char> hidden_items(JsonReader& request, const View& view) const;
-  static Json answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
-                     const std::vector<std::string>* names, size_t k);
+  static std::string answer(const View& view, const Scored& scored,
+                            std::span<const int32_t> candidates,
+                            const std::vector<std::string>* names, size_t k,
+                            std::span<const std::string> unknown);
   ItemDefinition item_of(JsonReader& item) const;
 
   std::filesystem::path file_;
