@@ -17,7 +17,7 @@ packages=(
   # report: the charts' library, embedded into its page
   libjs-chart.js
   # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates)
-  libgtest-dev libgmock-dev libbenchmark-dev python3 openssl time
+  libgtest-dev libgmock-dev libbenchmark-dev curl python3 openssl time
 )
 
 say() { printf 'setup: %s\n' "$*"; }
