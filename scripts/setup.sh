@@ -13,11 +13,11 @@ packages=(
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev zlib1g-dev libzstd-dev libxxhash-dev
   libsqlite3-dev libicu-dev libprotobuf-dev
   # program
-  libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev prometheus-cpp-dev
+  libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev prometheus-cpp-dev libhiredis-dev libpq-dev
   # report: the charts' library, embedded into its page
   libjs-chart.js
   # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates)
-  libgtest-dev libgmock-dev libbenchmark-dev curl python3 openssl time
+  libgtest-dev libgmock-dev libbenchmark-dev curl redis-server postgresql wrk python3 openssl time
 )
 
 say() { printf 'setup: %s\n' "$*"; }
