@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kFirstStage = 1000;  // items that are ranked
 constexpr int64_t kMostFirstStage = 100'000;
+constexpr size_t kDiversified = 500;  // best items that diversity chooses from
 
 }  // namespace
 
@@ -92,6 +93,39 @@ std::vector<int32_t> Service::seeds(const View& view, size_t wanted,
   return rows;
 }
 
+// Maximal marginal relevance (Carbonell, Goldstein, SIGIR 1998) among the best items: each next one
+// has the largest (1 - diversity) score - diversity * similarity to the closest one taken before.
+// Returns the places of `candidates` in the order taken.
+std::vector<int32_t> Service::diversified(const View& view, const Scored& scored,
+                                          std::span<const int32_t> candidates, size_t k,
+                                          double diversity) const {
+  std::vector<int32_t> left = best_first(scored.logits, std::max(k, kDiversified)), taken;
+  const int64_t width = view.deployment->spec().retrieval_width;
+  const int64_t fold = view.deployment->search()->fold_of(view.user);
+  const auto vector_of = [&](int32_t place) {
+    return view.catalogue->vector(fold, candidates[static_cast<size_t>(place)]);
+  };
+  std::vector<double> closest(candidates.size(), 0);
+  while (taken.size() < k && !left.empty()) {
+    size_t best = 0;
+    double most = -2;
+    for (size_t i = 0; i < left.size(); ++i) {
+      const auto place = static_cast<size_t>(left[i]);
+      const double value =
+          (1 - diversity) * probability(scored.logits[place]) - diversity * closest[place];
+      if (value > most) most = value, best = i;
+    }
+    taken.push_back(left[best]);
+    left.erase(left.begin() + static_cast<int64_t>(best));
+    for (const int32_t place : left) {
+      double& similarity = closest[static_cast<size_t>(place)];
+      similarity = std::max(similarity, static_cast<double>(retrieval::kernels::dot(
+                                            vector_of(taken.back()), vector_of(place), width)));
+    }
+  }
+  return taken;
+}
+
 std::string Service::recommend(const Json& body) {
   return each(body, &Service::recommend_one);
 }
@@ -102,6 +136,9 @@ std::string Service::recommend_one(JsonReader& request) {
       static_cast<size_t>(request.integer("k", 10, 1, static_cast<int64_t>(limits_.candidates)));
   const auto first_stage =
       static_cast<size_t>(request.integer("first_stage", kFirstStage, 1, kMostFirstStage));
+  const double diversity = request.number("diversity", 0, 0, 1);
+  if (diversity > 0 && view.deployment->search() == nullptr)
+    request.fail("diversity", "needs a bundle with retrieval vectors, which this one has none of");
   const std::vector<char> hidden = hidden_items(request, view);
   request.finish();
   arena_of_thread().reset();
@@ -109,7 +146,10 @@ std::string Service::recommend_one(JsonReader& request) {
   const std::vector<int32_t> candidates = seeds(view, std::max(first_stage, k), hidden);
   metrics_.stage("first_stage", seconds_since(start));
   const Scored scored = score(view, candidates, nullptr);
-  return answer(view, scored, candidates, nullptr, k, {});
+  const std::vector<int32_t> order = diversity > 0
+                                         ? diversified(view, scored, candidates, k, diversity)
+                                         : best_first(scored.logits, k);
+  return answer(view, scored, candidates, nullptr, order, {});
 }
 
 }  // namespace llmcf::serve

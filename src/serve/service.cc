@@ -190,11 +190,11 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
   return scored;
 }
 
-// `names`: what the request called its candidates; null = as the catalogue does. Written by hand: a
-// thousand items as a tree of JSON values take longer than their scores.
+// `names`: what the request called its candidates; null = as the catalogue does. `order`: their
+// places. Written by hand: a thousand items as a tree of JSON values take longer than their scores.
 std::string Service::answer(const View& view, const Scored& scored,
                             std::span<const int32_t> candidates,
-                            const std::vector<std::string>* names, size_t k,
+                            const std::vector<std::string>* names, std::span<const int32_t> order,
                             std::span<const std::string> unknown) {
   std::string text =
       fmt::format(R"({{"bundle":"{}","known_user":{},"history":{},"fallback":{})",
@@ -205,7 +205,7 @@ std::string Service::answer(const View& view, const Scored& scored,
   if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
   text += ",\"items\":[";
   const char* separator = "";
-  for (const int32_t at : best_first(scored.logits, k)) {
+  for (const int32_t at : order) {
     const auto index = static_cast<size_t>(at);
     text += separator;
     text += "{\"item\":";
@@ -243,7 +243,7 @@ std::string Service::rank_one(JsonReader& request) {
   }
   const Scored scored = score(view, candidates, nullptr);
   metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
-  return answer(view, scored, candidates, &*names, k, unknown);
+  return answer(view, scored, candidates, &*names, best_first(scored.logits, k), unknown);
 }
 
 Json Service::explain(const Json& body) {

@@ -75,8 +75,11 @@ class Service {
   std::vector<char> hidden_items(JsonReader& request, const View& view) const;
   static std::string answer(const View& view, const Scored& scored,
                             std::span<const int32_t> candidates,
-                            const std::vector<std::string>* names, size_t k,
+                            const std::vector<std::string>* names, std::span<const int32_t> order,
                             std::span<const std::string> unknown);
+  std::vector<int32_t> diversified(const View& view, const Scored& scored,
+                                   std::span<const int32_t> candidates, size_t k,
+                                   double diversity) const;
   ItemDefinition item_of(JsonReader& item) const;
 
   std::filesystem::path file_;

@@ -219,6 +219,29 @@ TEST_F(ServiceTest, RecommendsUnseenItemsThatPassTheFilters) {
   EXPECT_EQ(some["items"].size(), 7U);
 }
 
+TEST_F(ServiceTest, DiversityMakesListsLessAlike) {
+  start("{listen: {port: 0}}", {.items = 120, .clusters = 6});
+  const auto alike = [&](double diversity) {
+    const Json answer =
+        ask("/v1/recommend", {{"user", "user-2"}, {"k", 8}, {"diversity", diversity}});
+    EXPECT_EQ(answer["items"].size(), 8U);
+    const auto catalogue = service_->deployment()->catalogue();
+    const auto width = static_cast<size_t>(service_->deployment()->spec().retrieval_width);
+    std::vector<const float*> vectors;
+    for (const Json& item : answer["items"])
+      vectors.push_back(catalogue->vector(0, *catalogue->find(item["item"].get<std::string>())));
+    double sum = 0;
+    for (size_t i = 0; i < vectors.size(); ++i)
+      for (size_t j = 0; j < i; ++j)
+        for (size_t c = 0; c < width; ++c)
+          sum += static_cast<double>(vectors[i][c]) * vectors[j][c];
+    return sum;
+  };
+  EXPECT_LT(alike(0.9), alike(0) - 1);
+  EXPECT_EQ(ask("/v1/recommend", {{"user", "user-2"}, {"diversity", 0.9}})["items"][0],
+            ask("/v1/recommend", {{"user", "user-2"}})["items"][0]);
+}
+
 TEST_F(ServiceTest, ExplainsWithExamplesThatSumUpTheAttention) {
   start();
   const Json answer = ask("/v1/explain", {{"user", "user-3"}, {"item", "item-7"}});
@@ -407,6 +430,7 @@ TEST_F(ServiceTest, TheOpenApiDocumentIsTrue) {
          {"time", 5},
          {"k", 2},
          {"first_stage", 20},
+         {"diversity", 0.2},
          {"exclude_seen", true},
          {"allow", items(1, 30)},
          {"deny", items(1, 2)},
