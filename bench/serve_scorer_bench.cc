@@ -165,7 +165,7 @@ void run() {
                     .log_width = 64,
                     .folds = 1,
                     .k = 8,
-                    .neighbours = 128,
+                    .neighbours = 256,
                     .embed_dim = 32,
                     .tower = {200, 80},
                     .text_hidden = 256,
@@ -182,7 +182,7 @@ void run() {
                     .log_width = 128,
                     .folds = 1,
                     .k = 8,
-                    .neighbours = 128,
+                    .neighbours = 256,
                     .embed_dim = 8,
                     .tower = {24, 12}},
                    wide);

@@ -15,11 +15,11 @@ packages=(
   # its trainer makes vocabularies for new language models
   sentencepiece
   # program
-  libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev
+  libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev prometheus-cpp-dev libhiredis-dev libpq-dev
   # report: the charts' library, embedded into its page
   libjs-chart.js
-  # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates, curl asks)
-  libgtest-dev libgmock-dev libbenchmark-dev python3 openssl curl time
+  # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates, curl and wrk ask)
+  libgtest-dev libgmock-dev libbenchmark-dev curl redis-server postgresql wrk python3 openssl time
 )
 
 say() { printf 'setup: %s\n' "$*"; }

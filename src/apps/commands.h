@@ -34,6 +34,7 @@ void add_llm_serve(CLI::App& llm, AddEngineOptions add_engine_options);  // adds
 void add_llm_judge(CLI::App& llm, AddEngineOptions add_engine_options);  // mmlu and perplexity
 void add_batch(CLI::App& app);                                           // score and recommend
 void add_publish(CLI::App& app);
+void add_serve(CLI::App& app);
 
 // Thrown by a command that did its work and ends with this status.
 struct ExitStatus {

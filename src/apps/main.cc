@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   llmcf::apps::add_llm(app);
   llmcf::apps::add_batch(app);
   llmcf::apps::add_publish(app);
+  llmcf::apps::add_serve(app);
 
   try {
     app.parse(argc, argv);

@@ -33,7 +33,7 @@ void add_publish(CLI::App& app) {
   command
       ->add_option("--neighbours", arguments->options.neighbours,
                    "similar items kept per item, label and fold: more make requests faster and the "
-                   "file larger (default 128)")
+                   "file larger (default 256)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command->callback([arguments] {
     nn::set_threads(thread_count());

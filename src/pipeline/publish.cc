@@ -135,6 +135,9 @@ class PublishJourney final : public Journey {
     spec_.users = dataset().num_users();
     spec_.items = dataset().num_items();
     spec_.retrieval = retrieval_options_;
+    spec_.collaborative = retrieval_options_.collaborative.weight;
+    for (const int64_t time : dataset().event_time())
+      spec_.log_end = std::max(spec_.log_end, time);
     spec_.examples = models::uses_examples(model_.context) ? examples().size() : 0;
     if (spec_.examples > 0) {
       spec_.reasoners = examples().reasoners();

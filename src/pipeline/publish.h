@@ -18,7 +18,7 @@ struct PublishOptions {
   std::string variant;        // empty = the last one
   int64_t seed = 0;           // 0 = the first of the run
   std::filesystem::path out;  // the bundle
-  int64_t neighbours = 128;   // longest static list of an item, per label and fold
+  int64_t neighbours = 256;   // longest static list of an item, per label and fold
 };
 
 struct Published {

@@ -67,7 +67,8 @@ Neighbours Catalogue::neighbours(int64_t fold, int label, int32_t row) const {
 std::shared_ptr<const Catalogue> Catalogue::with(std::shared_ptr<const AddedItem> item) const {
   auto next = std::make_shared<Catalogue>(*this);
   next->added_.push_back(std::move(item));
-  next->added_rows_[next->added_.back()->name] = static_cast<int32_t>(next->rows() - 1);
+  if (const std::string& name = next->added_.back()->name; !name.empty())
+    next->added_rows_[name] = static_cast<int32_t>(next->rows() - 1);
   return next;
 }
 

@@ -173,19 +173,19 @@ class ExampleSearch::Walk {
       offer(candidate, column, target, half_[column] + half);
   }
 
-  // Offers the examples of those of `count` groups whose largest sum may be among the best. Such a
-  // sum is reached by one of the group's examples, so that sums of groups bound the best.
+  // Offers the examples of those of `count` groups whose largest sum is not below the floor.
   void take(int64_t candidate, const int32_t* groups, const float* targets, const float* sums,
-            int64_t count) {
-    float* best = best_of(candidate);
-    kernels::merge_largest(sums, count, best, label_.wanted);
-    const float floor = threshold(candidate) - margin_;
+            int64_t count, float floor) {
     const int64_t found = kernels::indices_above(sums, sums, 0, count, floor, kept_);
-    std::fill_n(best, label_.wanted, static_cast<float>(search_.options_.min_similarity));
-    for (const Found& one : found_of(candidate))
-      kernels::merge_largest(&one.score, 1, best, label_.wanted);
     for (int64_t i = 0; i < found; ++i)
       offer_group(candidate, groups[kept_[i]], targets[kept_[i]]);
+  }
+
+  // A group's largest sum is reached by one of its examples, so that sums of groups, merged with
+  // what was found, bound the worst of the best. Valid until the next call.
+  float* bound_of(int64_t candidate) {
+    std::copy_n(best_of(candidate), label_.wanted, bound_);
+    return bound_;
   }
 
   // The request's best groups, for all candidates. They are done with then: their largest halves
@@ -194,6 +194,7 @@ class ExampleSearch::Walk {
     for (int64_t i = 0; i < count_; ++i)
       open_[static_cast<size_t>(i)] = static_cast<int32_t>(i);
     open_count_ = count_;
+    bound_ = arena_.floats(label_.wanted);
     kept_ = arena_.array<int32_t>(std::max(kChunk, label_.groups()));
     const int64_t count = std::min(kChunk, label_.groups());
     if (count == 0) return;
@@ -207,7 +208,9 @@ class ExampleSearch::Walk {
       std::copy_n(most, count, sums);
       const float* targets = products + i * kChunk;
       kernels::add_scaled(sums, targets, b_, count);
-      take(i, order_, targets, sums, count);
+      float* bound = bound_of(i);
+      kernels::merge_largest(sums, count, bound, label_.wanted);
+      take(i, order_, targets, sums, count, bound[label_.wanted - 1] - margin_);
     }
     for (int64_t i = 0; i < count; ++i)
       most_[order_[i]] = -std::numeric_limits<float>::infinity();
@@ -240,25 +243,18 @@ class ExampleSearch::Walk {
     const Neighbours list =
         catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
     const auto length = static_cast<int64_t>(list.group.size());
-    float* best = best_of(candidate);
+    float* bound = bound_of(candidate);
+    const float& worst = bound[label_.wanted - 1];
     int64_t end = 0;
-    const auto rest_counts = [&](float target) {
-      return rest_ + b_ * target >= threshold(candidate) - margin_;
-    };
-    while (end < length && rest_counts(list.similarity[static_cast<size_t>(end)])) {
+    while (end < length &&
+           rest_ + b_ * list.similarity[static_cast<size_t>(end)] >= worst - margin_) {
       const int64_t size = std::min(kListPart, length - end);
       kernels::gathered_sums(most_, list.group.data() + end, list.similarity.data() + end, b_, size,
                              sums + end);
-      kernels::merge_largest(sums + end, size, best, label_.wanted);
+      kernels::merge_largest(sums + end, size, bound, label_.wanted);
       end += size;
     }
-    // Merged already: what take() merges again it takes away again.
-    if (end > 0) {
-      std::fill_n(best, label_.wanted, static_cast<float>(search_.options_.min_similarity));
-      for (const Found& one : found_of(candidate))
-        kernels::merge_largest(&one.score, 1, best, label_.wanted);
-      take(candidate, list.group.data(), list.similarity.data(), sums, end);
-    }
+    take(candidate, list.group.data(), list.similarity.data(), sums, end, worst - margin_);
     last_[candidate] = length == 0 ? kAboveAll : list.similarity[static_cast<size_t>(length - 1)];
     return end < length || length == label_.groups();
   }
@@ -407,6 +403,7 @@ class ExampleSearch::Walk {
   float* most_ = nullptr;    // [G]
   float rest_ = 0;           // the largest of what walk_first_groups() left
   int32_t* kept_ = nullptr;  // scratch of indices
+  float* bound_ = nullptr;   // [wanted], scratch
   float *columns_ = nullptr, *products_ = nullptr;
   const float** vectors_ = nullptr;
   float* best_ = nullptr;  // [C, wanted] approximate scores, descending

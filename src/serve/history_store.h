@@ -53,9 +53,29 @@ class HistoryStore {
 // One SQLite file in WAL mode. Throws Error if it cannot be opened or is of another format.
 std::unique_ptr<HistoryStore> open_sqlite_store(const std::filesystem::path& file);
 
+// Servers that several services share. Invariant 1 is as good as the server's promise: of Redis
+// that is `appendonly yes` with `appendfsync always`, and anything less is warned of; PostgreSQL's
+// `synchronous_commit` is set here. A connection that broke is made anew by the next call. Both
+// throw Error naming the server if it cannot be reached.
+struct RedisOptions {
+  std::string host = "127.0.0.1";
+  int port = 6379;
+  std::string socket;             // of this machine, instead of host and port
+  std::string password;           // empty = none
+  std::string prefix = "llmcf:";  // of every key
+};
+std::unique_ptr<HistoryStore> open_redis_store(const RedisOptions& options);
+// `connection` as libpq has it: "host=... dbname=..." or "postgresql://...". Tables llmcf_event and
+// llmcf_item are made if they are not there.
+std::unique_ptr<HistoryStore> open_postgres_store(const std::string& connection);
+
 // histories:
-//   kind: sqlite              # sqlite
-//   file: histories.sqlite    # relative to the configuration file
+//   kind: sqlite              # sqlite | redis | postgres
+//   file: histories.sqlite    # sqlite: relative to the configuration file
+//   host: 127.0.0.1           # redis, with port: 6379, or socket: a path; prefix: "llmcf:"
+//   password_env: ""          # redis: the variable that holds the password
+//   connection_env: ""        # postgres: the variable that holds the connection string
+//   connection: ""            # postgres: the string itself
 // Throws InputError with file and line.
 std::unique_ptr<HistoryStore> open_history_store(const Config& section);
 

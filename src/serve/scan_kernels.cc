@@ -79,16 +79,35 @@ HWY_INLINE void Insert(float value, float* best, int64_t k) {
   best[slot] = value;
 }
 
+// The smallest of the largest values of k parts: k values at least are not below it.
+HWY_INLINE float LowerBound(const float* HWY_RESTRICT values, int64_t count, int64_t k) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const int64_t part = count / k / lanes * lanes;
+  float bound = 0;
+  for (int64_t p = 0; p < k; ++p) {
+    Vector most = hn::LoadU(tag, values + p * part);
+    for (int64_t i = lanes; i < part; i += lanes)
+      most = hn::Max(most, hn::LoadU(tag, values + p * part + i));
+    const float largest = hn::GetLane(hn::MaxOfLanes(tag, most));
+    bound = p == 0 ? largest : std::min(bound, largest);
+  }
+  return bound;
+}
+
 void MergeLargest(const float* HWY_RESTRICT values, int64_t count, float* HWY_RESTRICT best,
                   int64_t k) {
   const Tag tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  float floor = best[k - 1];
+  if (count >= k * lanes) floor = std::max(floor, LowerBound(values, count, k));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    const auto above = hn::Gt(hn::LoadU(tag, values + i), hn::Set(tag, best[k - 1]));
+    const auto above = hn::Ge(hn::LoadU(tag, values + i), hn::Set(tag, floor));
     if (hn::AllFalse(tag, above)) continue;
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      Insert(values[i + lane], best, k);
+    for (int64_t lane = i; lane < i + lanes; ++lane)
+      if (values[lane] >= floor) Insert(values[lane], best, k);
+    floor = std::max(floor, best[k - 1]);
   }
   for (; i < count; ++i)
     Insert(values[i], best, k);

@@ -162,7 +162,7 @@ void SearchIndex::add_to(SafetensorsWriter& writer) const {
   }
   for (const Lists& lists : lists_) {
     const auto suffix = fmt::format("{}.{}", lists.fold, lists.label);
-    const auto rows = static_cast<int64_t>(lists.group.size()) / std::max<int64_t>(1, lists.length);
+    const int64_t rows = source_.vectors.front().rows();
     writer.add<uint16_t>("retrieval.scan." + suffix, lists.scan);
     writer.add<int32_t>("retrieval.neighbours." + suffix, {rows, lists.length},
                         std::span<const int32_t>(lists.group));

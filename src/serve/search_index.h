@@ -30,7 +30,7 @@ struct SearchSource {
   std::vector<int32_t> user_fold;         // [U + 1]
   retrieval::HistoryLookup histories;     // of the pool's users
   retrieval::RetrievalOptions options;
-  int64_t neighbours = 128;  // longest static list; longer ones close more candidates
+  int64_t neighbours = 256;  // longest static list; longer ones close more candidates
 };
 
 class SearchIndex {

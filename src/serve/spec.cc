@@ -87,6 +87,7 @@ Json retrieval_json(const BundleSpec& spec) {
           {"seed", options.seed},
           {"folds", spec.folds},
           {"width", spec.retrieval_width},
+          {"collaborative", spec.collaborative},
           {"neighbours", spec.neighbours}};
 }
 
@@ -101,6 +102,7 @@ void read_retrieval(const Json& json, BundleSpec& spec) {
   options.seed = json.at("seed").get<int64_t>();
   spec.folds = json.at("folds").get<int64_t>();
   spec.retrieval_width = json.at("width").get<int64_t>();
+  spec.collaborative = json.at("collaborative").get<double>();
   spec.neighbours = json.at("neighbours").get<int64_t>();
 }
 
@@ -148,7 +150,7 @@ std::string BundleSpec::to_json() const {
               {"reasoners", reasoners},
               {"encoder", encoder},
               {"newest_example", newest_example},
-              {"example_text_time", example_text_time}}
+              {"log_end", log_end}}
       .dump();
 }
 
@@ -184,7 +186,7 @@ BundleSpec BundleSpec::from_json(const std::string& text) {
     read("reasoners", spec.reasoners);
     read("encoder", spec.encoder);
     read("newest_example", spec.newest_example);
-    read("example_text_time", spec.example_text_time);
+    read("log_end", spec.log_end);
     return spec;
   } catch (const Json::exception& error) {
     throw Error(fmt::format("the description of the bundle is damaged: {}", error.what()));

@@ -72,13 +72,14 @@ struct BundleSpec {
   int64_t items = 0;
   int64_t examples = 0;
   retrieval::RetrievalOptions retrieval;
-  int64_t folds = 1;              // sets of retrieval vectors; users belong to one each
-  int64_t retrieval_width = 0;    // V; 0 = no retrieval
-  int64_t neighbours = 0;         // longest static list of an item
-  std::string reasoners;          // who wrote the chains of thought
-  std::string encoder;            // fingerprint; empty = no encoder in the bundle
-  int64_t newest_example = 0;     // Unix seconds
-  std::string example_text_time;  // when the newest chain of thought was written; may be empty
+  int64_t folds = 1;            // sets of retrieval vectors; users belong to one each
+  int64_t retrieval_width = 0;  // V; 0 = no retrieval
+  int64_t neighbours = 0;       // longest static list of an item
+  double collaborative = 0;     // share of the log in retrieval vectors, retrieval/collaborative.h
+  int64_t log_end = 0;          // Unix seconds of the newest event that histories hold
+  std::string reasoners;        // who wrote the chains of thought
+  std::string encoder;          // fingerprint; empty = no encoder in the bundle
+  int64_t newest_example = 0;   // Unix seconds
 
   // Slot features (models::slot_feature_count).
   int64_t slot_features() const;

@@ -173,11 +173,4 @@ std::unique_ptr<HistoryStore> open_sqlite_store(const std::filesystem::path& fil
   return std::make_unique<SqliteStore>(file);
 }
 
-std::unique_ptr<HistoryStore> open_history_store(const Config& section) {
-  section.get_choice("kind", "sqlite", {"sqlite"});
-  const std::filesystem::path file = section.get<std::string>("file", "histories.sqlite");
-  section.finish();
-  return open_sqlite_store(section.directory() / file);
-}
-
 }  // namespace llmcf::serve

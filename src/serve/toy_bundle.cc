@@ -92,6 +92,8 @@ class Toy {
     spec_.neighbours = options_.neighbours;
     spec_.reasoners = "template";
     spec_.newest_example = kNow;
+    spec_.log_end = kNow;
+    spec_.collaborative = options_.log_width > 0 ? 0.5 : 0;
   }
 
   std::vector<float>& floats(int64_t count, double deviation) {

@@ -1,6 +1,7 @@
 // Every kernel against the same arithmetic written down plainly, at widths that fill no vector.
 #include "serve/kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -137,6 +138,30 @@ TEST(ServeKernels, AttentionAddsTheQuerysOwnPositionLast) {
                     score[static_cast<size_t>(t)] / total, 1e-6);
     }
   }
+}
+
+TEST(ServeKernels, MergingKeepsTheLargest) {
+  for (const int64_t count : {0, 1, 5, 16, 31, 64, 200})
+    for (const int64_t k : {1, 3, 4, 40}) {
+      auto values = random_floats(count, 12), all = random_floats(k, 13);
+      for (float& value : values)
+        value = std::round(4 * value) / 4;  // with ties
+      std::sort(all.rbegin(), all.rend());
+      auto best = all;
+      merge_largest(values.data(), count, best.data(), k);
+      all.insert(all.end(), values.begin(), values.end());
+      std::sort(all.rbegin(), all.rend());
+      all.resize(static_cast<size_t>(k));
+      EXPECT_EQ(best, all) << count << " " << k;
+      const auto b = random_floats(count, 14);
+      std::vector<int32_t> found(static_cast<size_t>(count) + 1), expected;
+      const int64_t above = indices_above(values.data(), b.data(), 0.5F, count, 0.3F, found.data());
+      found.resize(static_cast<size_t>(above));
+      for (int64_t i = 0; i < count; ++i)
+        if (values[static_cast<size_t>(i)] + 0.5F * b[static_cast<size_t>(i)] >= 0.3F)
+          expected.push_back(static_cast<int32_t>(i));
+      EXPECT_EQ(found, expected);
+    }
 }
 
 TEST(ServeKernels, HalfPrecisionScanIsCloseToTheExactProducts) {

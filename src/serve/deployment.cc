@@ -1,0 +1,131 @@
+#include "serve/deployment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "text/make_encoder.h"
+
+namespace llmcf::serve {
+
+namespace {
+
+// As data/importer makes the texts of a catalogue: "title: ...; brand: ...".
+std::string text_of(const ItemDefinition& item) {
+  if (!item.text.empty()) return item.text;
+  std::string text = item.title.empty() ? "" : "title: " + item.title;
+  for (const auto& [field, values] : item.fields)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", field, fmt::join(values, ", "));
+  return text;
+}
+
+}  // namespace
+
+Deployment::Deployment(const std::filesystem::path& file)
+    : bundle_(std::make_shared<const Bundle>(file)),
+      scorer_(std::make_unique<const Scorer>(bundle_)),
+      catalogue_(std::make_shared<const Catalogue>(bundle_)) {
+  if (!bundle_->reader().contains("items.static"))
+    throw InputError(file.string(), 0, "holds no precomputed items: publish the run again");
+  if (spec().retrieval_width > 0) search_ = std::make_unique<const ExampleSearch>(*bundle_);
+  std::vector<int64_t> count(static_cast<size_t>(spec().items) + 1);
+  for (int32_t user = 1; user <= spec().users; ++user)
+    for (const int32_t item : bundle_->history(user))
+      ++count[static_cast<size_t>(item)];
+  popular_.resize(static_cast<size_t>(spec().items));
+  std::iota(popular_.begin(), popular_.end(), 1);
+  std::stable_sort(popular_.begin(), popular_.end(), [&](int32_t left, int32_t right) {
+    return count[static_cast<size_t>(left)] > count[static_cast<size_t>(right)];
+  });
+  std::vector<std::string> none;
+  enter(make({}, none));
+}
+
+std::shared_ptr<const Catalogue> Deployment::catalogue() const {
+  const std::lock_guard lock(guard_);
+  return catalogue_;
+}
+
+const text::Encoder* Deployment::encoder() const {
+  std::call_once(encoder_once_, [this] {
+    const TemporaryDirectory directory;
+    bundle_->extract_encoder(directory.path());
+    encoder_ = text::load_encoder(directory.path());
+  });
+  return encoder_.get();
+}
+
+// Vectors of its text: what the context reads, and what retrieval compares by (whose other half,
+// the log, knows nothing of a new item).
+void Deployment::encode(const ItemDefinition& item, AddedItem& made) const {
+  const std::string text = text_of(item);
+  made.text.assign(static_cast<size_t>(spec().text_dim), 0.0F);
+  std::vector<float> vector;
+  if (!text.empty() && !spec().encoder.empty()) {
+    vector.resize(static_cast<size_t>(encoder()->dim()));
+    const std::string_view view = text;
+    encoder()->encode({&view, 1}, vector);
+    if (vector.size() == made.text.size()) made.text = vector;
+  }
+  const auto share = static_cast<float>(std::sqrt(1 - spec().collaborative));
+  for (int64_t fold = 0; fold < (search_ ? spec().folds : 0); ++fold) {
+    auto& joined = made.vectors.emplace_back(static_cast<size_t>(spec().retrieval_width));
+    for (size_t k = 0; k < std::min(vector.size(), joined.size()); ++k)
+      joined[k] = share * vector[k];
+  }
+  if (search_) made.lists = search_->lists_for(made.vectors);
+}
+
+std::shared_ptr<AddedItem> Deployment::make(const ItemDefinition& item,
+                                            std::vector<std::string>& unknown) const {
+  auto made = std::make_shared<AddedItem>();
+  made->name = item.name;
+  made->title = item.title;
+  const auto& fields = spec().fields;
+  made->ids.resize(fields.size());
+  for (const auto& [name, values] : item.fields) {
+    std::vector<std::string> known;
+    size_t field = fields.size();
+    for (size_t f = 0; f < fields.size(); ++f) {
+      if (fields[f].spec.role != models::FieldRole::kItem || fields[f].kind != ValueKind::kColumn)
+        continue;
+      known.push_back(fields[f].spec.name);
+      if (fields[f].spec.name == name) field = f;
+    }
+    if (field == fields.size()) throw Error(unknown_name("field of an item", name, known));
+    for (const std::string& value : values) {
+      if (const auto id = bundle_->vocabulary(field).find(value)) {
+        made->ids[field].push_back(*id);
+      } else {
+        unknown.push_back(name + ": " + value);
+      }
+    }
+  }
+  encode(item, *made);
+  return made;
+}
+
+void Deployment::enter(std::shared_ptr<AddedItem> item) {
+  item->constants.resize(static_cast<size_t>(scorer_->item_width()));
+  ScratchArena arena;
+  // Its row is computed in a catalogue that nobody sees yet.
+  const auto next = catalogue()->with(item);
+  const auto row = static_cast<int32_t>(next->rows() - 1);
+  scorer_->fill_item(*next, row, item->constants.data(), arena);
+  const std::lock_guard lock(guard_);
+  catalogue_ = next;
+}
+
+std::vector<std::string> Deployment::add(const ItemDefinition& item) {
+  const std::lock_guard lock(adding_);
+  std::vector<std::string> unknown;
+  enter(make(item, unknown));
+  return unknown;
+}
+
+}  // namespace llmcf::serve

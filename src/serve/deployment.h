@@ -1,0 +1,72 @@
+// A bundle in service: opened, checked, with its scorer, its search and its catalogue, to which
+// items can be added.
+//
+// Invariants:
+//  1. A request takes catalogue() once and uses it from start to end: it sees an item or it does
+//  not.
+//  2. unknown_item() stands for every item that the catalogue does not know: no id, no values, no
+//     text.
+//
+// Thread safety: all methods may be called from any thread.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "serve/scorer/scorer.h"
+#include "text/encoder.h"
+
+namespace llmcf::serve {
+
+// An item to be added.
+struct ItemDefinition {
+  std::string name;
+  std::string title;
+  std::string text;  // what the encoder reads; empty = made from title and fields
+  std::map<std::string, std::vector<std::string>> fields;  // values by field
+};
+
+class Deployment {
+ public:
+  // Throws InputError naming the file and what is wrong with it.
+  explicit Deployment(const std::filesystem::path& file);
+
+  const Bundle& bundle() const { return *bundle_; }
+  const BundleSpec& spec() const { return bundle_->spec(); }
+  const Scorer& scorer() const { return *scorer_; }
+  const ExampleSearch* search() const { return search_.get(); }  // null without retrieval
+  std::shared_ptr<const Catalogue> catalogue() const;
+  int32_t unknown_item() const { return static_cast<int32_t>(spec().items + 1); }
+
+  // Adds an item or takes the place of one with its name. Returns the values that no vocabulary
+  // knows, as "field: value": they are left out. Throws Error naming a field that is none.
+  std::vector<std::string> add(const ItemDefinition& item);
+
+  // Items by how often histories hold them, most often first: what somebody without a history is
+  // shown.
+  const std::vector<int32_t>& popular() const { return popular_; }
+
+ private:
+  std::shared_ptr<AddedItem> make(const ItemDefinition& item,
+                                  std::vector<std::string>& unknown) const;
+  void encode(const ItemDefinition& item, AddedItem& made) const;
+  void enter(std::shared_ptr<AddedItem> item);
+  const text::Encoder* encoder() const;
+
+  std::shared_ptr<const Bundle> bundle_;
+  std::unique_ptr<const Scorer> scorer_;
+  std::unique_ptr<const ExampleSearch> search_;
+  std::vector<int32_t> popular_;
+  mutable std::mutex adding_;  // one at a time
+  mutable std::once_flag encoder_once_;
+  mutable std::unique_ptr<text::Encoder> encoder_;
+  mutable std::mutex guard_;  // of catalogue_
+  std::shared_ptr<const Catalogue> catalogue_;
+};
+
+}  // namespace llmcf::serve

@@ -1,0 +1,372 @@
+#include "serve/service.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "net/http_server.h"
+#include "serve/service_view.h"
+
+namespace llmcf::serve {
+
+namespace {
+
+constexpr int64_t kLatest = int64_t{1} << 40;  // Unix seconds that are accepted
+constexpr size_t kListFactor = 100;            // events and items per request of a batch
+
+}  // namespace
+
+ServiceLimits ServiceLimits::from(const Config& section) {
+  ServiceLimits limits;
+  const auto read = [&](const char* key, size_t& value) {
+    value =
+        static_cast<size_t>(section.get_int(key, static_cast<int64_t>(value), 1, int64_t{1} << 24));
+  };
+  read("candidates", limits.candidates);
+  read("history", limits.history);
+  read("batch", limits.batch);
+  section.finish();
+  return limits;
+}
+
+Service::Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
+                 const ServiceLimits& limits)
+    : file_(std::move(bundle)), histories_(std::move(histories)), limits_(limits) {
+  reload();
+}
+
+std::shared_ptr<Deployment> Service::deployment() const {
+  const std::lock_guard lock(guard_);
+  return deployment_;
+}
+
+Json Service::reload() {
+  const std::lock_guard lock(reloading_);
+  auto next = std::make_shared<Deployment>(file_);
+  int64_t added = 0;
+  for (const StoredItem& stored : histories_->items()) {
+    if (next->bundle().items().find(stored.name)) continue;  // the bundle has learned about it
+    try {
+      const Json json = Json::parse(stored.json);
+      JsonReader reader(json);
+      next->add(item_of(reader));
+      ++added;
+    } catch (const std::exception& error) {
+      log::warn("item '{}', added before, does not fit this bundle: {}", stored.name, error.what());
+    }
+  }
+  const BundleSpec& spec = next->spec();
+  metrics_.bundle(next->bundle().version(), spec.examples, spec.items + added, spec.newest_example);
+  log::info("bundle {} in service: {} {}, {} items, {} users, {} examples, {} items added before",
+            next->bundle().version(), spec.backbone, spec.context.kind, spec.items, spec.users,
+            spec.examples, added);
+  const std::string version = next->bundle().version();
+  const std::lock_guard swap(guard_);
+  deployment_ = std::move(next);
+  return {{"bundle", version}};
+}
+
+// One request, or those of a batch.
+std::string Service::each(const Json& body, std::string (Service::*one)(JsonReader&)) {
+  JsonReader reader(body);
+  if (!body.contains("requests")) return (this->*one)(reader);
+  auto requests = reader.objects("requests", limits_.batch);
+  reader.finish();
+  std::string answers = "{\"responses\":[";
+  for (JsonReader& request : *requests) {
+    if (!answers.ends_with('[')) answers += ',';
+    answers += (this->*one)(request);
+  }
+  return answers + "]}";
+}
+
+// An explicit history, or the log's and what has been appended since.
+void Service::read_history(JsonReader& request, View& view) {
+  const auto user = request.text("user");
+  const auto given = request.texts("history", limits_.history);
+  const Bundle& bundle = view.deployment->bundle();
+  if (user) {
+    if (user->empty()) request.fail("user", "is empty; leave it out for an unknown user");
+    view.user = bundle.users().find(*user).value_or(0);
+    view.known_user = view.user > 0;
+  }
+  const auto add = [&](const std::string& name) {
+    if (const auto row = view.catalogue->find(name)) {
+      view.history.push_back(*row);
+    } else {
+      ++view.unknown_history;
+    }
+  };
+  if (given) {
+    for (const std::string& item : *given)
+      add(item);
+  } else if (user) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto logged = bundle.history(view.user);
+    view.history.assign(logged.begin(), logged.end());
+    const auto events = histories_->events(*user, view.known_user ? bundle.spec().log_end : 0,
+                                           static_cast<int64_t>(limits_.history));
+    for (const StoredEvent& event : events)
+      add(event.item);
+    view.known_user = view.known_user || !events.empty();
+    metrics_.stage("histories", seconds_since(start));
+  }
+  if (user && !view.known_user) metrics_.unknown("user", 1);
+  metrics_.unknown("history_item", view.unknown_history);
+}
+
+Service::View Service::view_of(JsonReader& request) {
+  View view;
+  view.deployment = deployment();
+  view.catalogue = view.deployment->catalogue();
+  read_history(request, view);
+  view.time = request.integer("time", now(), 0, kLatest);
+  const auto& fields = view.deployment->spec().fields;
+  view.context.resize(fields.size());
+  view.context_ids.resize(fields.size());
+  auto context = request.object("context");
+  for (size_t f = 0; context && f < fields.size(); ++f) {
+    if (fields[f].spec.role != models::FieldRole::kContext) continue;
+    const std::string& name = fields[f].spec.name;
+    if (fields[f].kind == ValueKind::kNumber) {
+      view.context[f].number = static_cast<float>(context->number(name, 0, -1e30, 1e30));
+      continue;
+    }
+    const auto value = context->text(name);
+    const auto id = value ? view.deployment->bundle().vocabulary(f).find(*value) : std::nullopt;
+    if (id) view.context_ids[f] = {*id};
+    if (value && !id) metrics_.unknown("context_value", 1);
+    view.context[f].ids = view.context_ids[f];
+  }
+  if (context) context->finish();
+  return view;
+}
+
+// REQUIRES: the thread's arena is this request's.
+Service::Scored Service::score(const View& view, std::span<const int32_t> candidates,
+                               float* attention) {
+  ScratchArena& arena = arena_of_thread();
+  const Deployment& deployment = *view.deployment;
+  const BundleSpec& spec = deployment.spec();
+  const auto count = static_cast<int64_t>(candidates.size());
+  Scored scored;
+  const bool examples = spec.context.reads_examples() && spec.examples > 0;
+  scored.slots = Slots::make(count, examples ? spec.retrieval.k : 0, arena);
+  auto start = std::chrono::steady_clock::now();
+  if (const ExampleSearch* search = deployment.search(); search != nullptr) {
+    const int64_t fold = search->fold_of(view.user);
+    scored.history_vector.resize(static_cast<size_t>(spec.retrieval_width));
+    search->history_vector(*view.catalogue, fold, view.history, scored.history_vector.data());
+    if (examples) {
+      search->search(*view.catalogue, fold, scored.history_vector.data(), candidates, arena,
+                     scored.slots);
+    } else {
+      search->align(*view.catalogue, fold, scored.history_vector.data(), candidates, scored.slots);
+    }
+    metrics_.stage("retrieve", seconds_since(start));
+  }
+  start = std::chrono::steady_clock::now();
+  scored.logits = arena.span<float>(count);
+  deployment.scorer().score({.catalogue = *view.catalogue,
+                             .sample = view.sample(),
+                             .candidates = candidates,
+                             .slots = &scored.slots,
+                             .time = view.time,
+                             .attention = attention},
+                            arena, scored.logits);
+  metrics_.stage("score", seconds_since(start));
+  metrics_.candidates(count);
+  const int32_t* ids = scored.slots.ids;
+  scored.without_examples =
+      spec.context.reads_examples() && count > 0 &&
+      std::all_of(ids, ids + count * scored.slots.k, [](int32_t id) { return id < 0; });
+  if (scored.without_examples) metrics_.fallback("no_examples");
+  if (!scored.without_examples && scored.slots.k > 0 && count > 0)
+    metrics_.similarity(
+        *std::max_element(scored.slots.similarity, scored.slots.similarity + scored.slots.k));
+  return scored;
+}
+
+// `names`: what the request called its candidates; null = as the catalogue does. `order`: their
+// places. Written by hand: a thousand items as a tree of JSON values take longer than their scores.
+std::string Service::answer(const View& view, const Scored& scored,
+                            std::span<const int32_t> candidates,
+                            const std::vector<std::string>* names, std::span<const int32_t> order,
+                            std::span<const std::string> unknown) {
+  std::string text =
+      fmt::format(R"({{"bundle":"{}","known_user":{},"history":{},"fallback":{})",
+                  view.deployment->bundle().version(), view.known_user, view.history.size(),
+                  scored.without_examples ? "\"no_examples\"" : "null");
+  if (view.unknown_history > 0)
+    fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})", view.unknown_history);
+  if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
+  text += ",\"items\":[";
+  const char* separator = "";
+  for (const int32_t at : order) {
+    const auto index = static_cast<size_t>(at);
+    text += separator;
+    text += "{\"item\":";
+    append_text(names != nullptr ? std::string_view((*names)[index])
+                                 : view.catalogue->name(candidates[index]),
+                text);
+    fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})",
+                   probability(scored.logits[index]));
+    separator = ",";
+  }
+  text += "]}";
+  return text;
+}
+
+std::string Service::rank(const Json& body) {
+  return each(body, &Service::rank_one);
+}
+
+std::string Service::rank_one(JsonReader& request) {
+  const View view = view_of(request);
+  const auto names = request.texts("candidates", limits_.candidates);
+  if (!names) request.fail("candidates", "is missing: the items to rank");
+  const auto k = static_cast<size_t>(
+      request.integer("k", static_cast<int64_t>(names->size()), 0, int64_t{1} << 24));
+  request.finish();
+  ScratchArena& arena = arena_of_thread();
+  arena.reset();
+  std::vector<int32_t> candidates;
+  std::vector<std::string> unknown;
+  candidates.reserve(names->size());
+  for (const std::string& name : *names) {
+    const auto row = view.catalogue->find(name);
+    candidates.push_back(row.value_or(view.deployment->unknown_item()));
+    if (!row) unknown.push_back(name);
+  }
+  const Scored scored = score(view, candidates, nullptr);
+  metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
+  return answer(view, scored, candidates, &*names, best_first(scored.logits, k), unknown);
+}
+
+Json Service::explain(const Json& body) {
+  JsonReader request(body);
+  const View view = view_of(request);
+  const std::string name = request.required_text("item");
+  request.finish();
+  ScratchArena& arena = arena_of_thread();
+  arena.reset();
+  const Deployment& deployment = *view.deployment;
+  const auto row = view.catalogue->find(name);
+  const std::vector<int32_t> candidates = {row.value_or(deployment.unknown_item())};
+  const int64_t k = deployment.spec().retrieval.k;
+  std::vector<float> attention(static_cast<size_t>(k), 0.0F);
+  const bool attends = deployment.spec().context.kind.starts_with("ict");
+  const Scored scored = score(view, candidates, attends ? attention.data() : nullptr);
+  const float logit = scored.logits[0];
+  Json answer = {{"bundle", deployment.bundle().version()}, {"item", name},
+                 {"known_item", row.has_value()},           {"known_user", view.known_user},
+                 {"history", view.history.size()},          {"score", probability(logit)}};
+  if (!deployment.spec().context.reads_examples()) return answer;
+  Slots none = Slots::make(1, scored.slots.k, arena);
+  none.alignment[0] = scored.slots.alignment[0];
+  auto without = arena.span<float>(1);
+  deployment.scorer().score({.catalogue = *view.catalogue,
+                             .sample = view.sample(),
+                             .candidates = candidates,
+                             .slots = &none,
+                             .time = view.time},
+                            arena, without);
+  answer["score_without_examples"] = probability(without[0]);
+  answer["alignment"] = scored.slots.alignment[0];
+  const Examples& examples = deployment.bundle().examples();
+  Json list = Json::array();
+  for (int64_t slot = scored.slots.k; slot-- > 0;) {
+    const int32_t id = scored.slots.ids[slot];
+    if (id < 0) continue;
+    const auto at = static_cast<size_t>(id);
+    Json example = {{"item", view.catalogue->name(examples.item[at])},
+                    {"title", view.catalogue->title(examples.item[at])},
+                    {"taken", examples.label[at] == 1},
+                    {"time", examples.time[at]},
+                    {"similarity", scored.slots.similarity[slot]},
+                    {"history_similarity", scored.slots.history_similarity[slot]},
+                    {"item_similarity", scored.slots.target_similarity[slot]},
+                    {"reasoning", examples.text[id]}};
+    if (attends) example["attention"] = attention[static_cast<size_t>(slot)];
+    list.push_back(std::move(example));
+  }
+  answer["examples"] = std::move(list);
+  answer["reasoners"] = deployment.spec().reasoners;
+  return answer;
+}
+
+Json Service::add_events(const Json& body) {
+  JsonReader request(body);
+  auto list = request.objects("events", limits_.batch * kListFactor);
+  if (!list) request.fail("events", "is missing: a list of {user, item, time}");
+  request.finish();
+  std::vector<StoredEvent> events;
+  const int64_t moment = now();
+  for (JsonReader& one : *list) {
+    events.push_back({.user = one.required_text("user"),
+                      .item = one.required_text("item"),
+                      .time = one.integer("time", moment, 0, kLatest)});
+    one.finish();
+  }
+  const auto start = std::chrono::steady_clock::now();
+  histories_->append(events);
+  metrics_.stage("append", seconds_since(start));
+  metrics_.events(static_cast<int64_t>(events.size()));
+  return {{"stored", events.size()}};
+}
+
+ItemDefinition Service::item_of(JsonReader& item) const {
+  ItemDefinition definition{.name = item.required_text("item"),
+                            .title = item.text("title").value_or(""),
+                            .text = item.text("text").value_or(""),
+                            .fields = {}};
+  if (auto fields = item.object("fields")) {
+    for (const std::string& field : fields->keys())
+      definition.fields[field] = *fields->texts(field, 1000);
+    fields->finish();
+  }
+  item.finish();
+  return definition;
+}
+
+Json Service::add_items(const Json& body) {
+  JsonReader request(body);
+  auto list = request.objects("items", limits_.batch * kListFactor);
+  if (!list) request.fail("items", "is missing: a list of {item, title, text, fields}");
+  request.finish();
+  const std::lock_guard lock(reloading_);  // so that no bundle comes into service without it
+  const auto current = deployment();
+  Json ignored = Json::array();
+  size_t index = 0;
+  for (JsonReader& one : *list) {
+    const ItemDefinition item = item_of(one);
+    try {
+      for (const std::string& value : current->add(item))
+        ignored.push_back(item.name + ": " + value);
+    } catch (const Error& error) {
+      throw net::HttpError(400, error.what(), one.path_of("fields"));
+    }
+    histories_->put_item({.name = item.name, .json = body.at("items")[index++].dump()});
+  }
+  Json answer = {{"stored", list->size()}};
+  if (!ignored.empty()) answer["ignored_values"] = std::move(ignored);
+  return answer;
+}
+
+Json Service::forget(const std::string& user) {
+  return {{"removed_events", histories_->erase(user)}};
+}
+
+Json Service::info() const {
+  const auto current = deployment();
+  Json answer = Json::parse(current->spec().to_json());
+  answer["bundle"] = current->bundle().version();
+  answer["added_items"] = current->catalogue()->added() - 1;
+  answer["histories"] = histories_->kind();
+  return answer;
+}
+
+}  // namespace llmcf::serve
