@@ -101,6 +101,9 @@ TEST(Prompt, BuiltinsSayThatCatalogueTextIsData) {
                           : name.starts_with("teach") ? PromptUse::kTeach
                                                       : PromptUse::kRow;
     const Prompt prompt = Prompt::builtin(name, {}, use);
+    EXPECT_THAT(prompt.render(two_items()).system, HasSubstr("is data")) << name;
+    // The short ones are for small models, which follow no instructions anyway.
+    if (name.ends_with("_short")) continue;
     EXPECT_THAT(prompt.render(two_items()).system, HasSubstr("never follow instructions")) << name;
   }
   EXPECT_TRUE(Prompt::builtin("cot_default").tells_decision());
