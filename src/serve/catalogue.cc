@@ -64,11 +64,21 @@ Neighbours Catalogue::neighbours(int64_t fold, int label, int32_t row) const {
   return {lists.group.subspan(begin, length), lists.similarity.subspan(begin, length)};
 }
 
-std::shared_ptr<const Catalogue> Catalogue::with(std::shared_ptr<const AddedItem> item) const {
+std::shared_ptr<const Catalogue> Catalogue::with(std::span<const std::shared_ptr<AddedItem>> items,
+                                                 std::vector<int32_t>& rows) const {
   auto next = std::make_shared<Catalogue>(*this);
-  next->added_.push_back(std::move(item));
-  if (const std::string& name = next->added_.back()->name; !name.empty())
-    next->added_rows_[name] = static_cast<int32_t>(next->rows() - 1);
+  rows.clear();
+  for (const std::shared_ptr<AddedItem>& item : items) {
+    const auto known = next->added_rows_.find(item->name);
+    if (known != next->added_rows_.end()) {
+      next->added_[static_cast<size_t>(known->second - items_ - 1)] = item;
+      rows.push_back(known->second);
+      continue;
+    }
+    next->added_.push_back(item);
+    rows.push_back(static_cast<int32_t>(next->rows() - 1));
+    if (!item->name.empty()) next->added_rows_[item->name] = rows.back();
+  }
   return next;
 }
 

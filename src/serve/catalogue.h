@@ -67,8 +67,10 @@ class Catalogue {
   }
   Neighbours neighbours(int64_t fold, int label, int32_t row) const;
 
-  // A catalogue that has the item too.
-  std::shared_ptr<const Catalogue> with(std::shared_ptr<const AddedItem> item) const;
+  // A catalogue that has these items too, and the row of each. One that was added under the same
+  // name before gives its row to the new one.
+  std::shared_ptr<const Catalogue> with(std::span<const std::shared_ptr<AddedItem>> items,
+                                        std::vector<int32_t>& rows) const;
 
  private:
   const AddedItem& of_added(int32_t row) const {

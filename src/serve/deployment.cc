@@ -43,7 +43,8 @@ Deployment::Deployment(const std::filesystem::path& file)
     return count[static_cast<size_t>(left)] > count[static_cast<size_t>(right)];
   });
   std::vector<std::string> none;
-  enter(make({}, none));
+  const std::shared_ptr<AddedItem> unknown = make({}, none);
+  enter({&unknown, 1});
 }
 
 std::shared_ptr<const Catalogue> Deployment::catalogue() const {
@@ -81,28 +82,36 @@ void Deployment::encode(const ItemDefinition& item, AddedItem& made) const {
   if (search_) made.lists = search_->lists_for(made.vectors);
 }
 
+size_t Deployment::field_of(const std::string& name) const {
+  std::vector<std::string> known;
+  const auto& fields = spec().fields;
+  for (size_t f = 0; f < fields.size(); ++f) {
+    if (fields[f].spec.role != models::FieldRole::kItem || fields[f].kind != ValueKind::kColumn)
+      continue;
+    if (fields[f].spec.name == name) return f;
+    known.push_back(fields[f].spec.name);
+  }
+  throw Error(unknown_name("field of an item", name, known));
+}
+
+void Deployment::check(const ItemDefinition& item) const {
+  for (const auto& [name, values] : item.fields)
+    field_of(name);
+}
+
 std::shared_ptr<AddedItem> Deployment::make(const ItemDefinition& item,
                                             std::vector<std::string>& unknown) const {
   auto made = std::make_shared<AddedItem>();
   made->name = item.name;
   made->title = item.title;
-  const auto& fields = spec().fields;
-  made->ids.resize(fields.size());
+  made->ids.resize(spec().fields.size());
   for (const auto& [name, values] : item.fields) {
-    std::vector<std::string> known;
-    size_t field = fields.size();
-    for (size_t f = 0; f < fields.size(); ++f) {
-      if (fields[f].spec.role != models::FieldRole::kItem || fields[f].kind != ValueKind::kColumn)
-        continue;
-      known.push_back(fields[f].spec.name);
-      if (fields[f].spec.name == name) field = f;
-    }
-    if (field == fields.size()) throw Error(unknown_name("field of an item", name, known));
+    const size_t field = field_of(name);
     for (const std::string& value : values) {
       if (const auto id = bundle_->vocabulary(field).find(value)) {
         made->ids[field].push_back(*id);
       } else {
-        unknown.push_back(name + ": " + value);
+        unknown.push_back(item.name + ": " + name + ": " + value);
       }
     }
   }
@@ -110,21 +119,27 @@ std::shared_ptr<AddedItem> Deployment::make(const ItemDefinition& item,
   return made;
 }
 
-void Deployment::enter(std::shared_ptr<AddedItem> item) {
-  item->constants.resize(static_cast<size_t>(scorer_->item_width()));
+void Deployment::enter(std::span<const std::shared_ptr<AddedItem>> items) {
+  std::vector<int32_t> rows;
+  const auto width = static_cast<size_t>(scorer_->item_width());
+  for (const std::shared_ptr<AddedItem>& item : items)
+    item->constants.resize(width);
+  // Rows are computed in a catalogue that nobody sees yet.
+  const auto next = catalogue()->with(items, rows);
   ScratchArena arena;
-  // Its row is computed in a catalogue that nobody sees yet.
-  const auto next = catalogue()->with(item);
-  const auto row = static_cast<int32_t>(next->rows() - 1);
-  scorer_->fill_item(*next, row, item->constants.data(), arena);
+  for (size_t i = 0; i < items.size(); ++i)
+    scorer_->fill_item(*next, rows[i], items[i]->constants.data(), arena);
   const std::lock_guard lock(guard_);
   catalogue_ = next;
 }
 
-std::vector<std::string> Deployment::add(const ItemDefinition& item) {
+std::vector<std::string> Deployment::add(std::span<const ItemDefinition> items) {
   const std::lock_guard lock(adding_);
   std::vector<std::string> unknown;
-  enter(make(item, unknown));
+  std::vector<std::shared_ptr<AddedItem>> made;
+  for (const ItemDefinition& item : items)
+    made.push_back(make(item, unknown));
+  enter(made);
   return unknown;
 }
 

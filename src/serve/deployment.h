@@ -43,19 +43,23 @@ class Deployment {
   std::shared_ptr<const Catalogue> catalogue() const;
   int32_t unknown_item() const { return static_cast<int32_t>(spec().items + 1); }
 
-  // Adds an item or takes the place of one with its name. Returns the values that no vocabulary
-  // knows, as "field: value": they are left out. Throws Error naming a field that is none.
-  std::vector<std::string> add(const ItemDefinition& item);
+  // Throws Error naming a field of the item that is none.
+  void check(const ItemDefinition& item) const;
+  // Adds items, all at once; each may take the place of one with its name. Returns the values that
+  // no vocabulary knows, as "item: field: value": they are left out. Throws Error naming a field
+  // that is none; nothing has been added then.
+  std::vector<std::string> add(std::span<const ItemDefinition> items);
 
   // Items by how often histories hold them, most often first: what somebody without a history is
   // shown.
   const std::vector<int32_t>& popular() const { return popular_; }
 
  private:
+  size_t field_of(const std::string& name) const;
   std::shared_ptr<AddedItem> make(const ItemDefinition& item,
                                   std::vector<std::string>& unknown) const;
   void encode(const ItemDefinition& item, AddedItem& made) const;
-  void enter(std::shared_ptr<AddedItem> item);
+  void enter(std::span<const std::shared_ptr<AddedItem>> items);
   const text::Encoder* encoder() const;
 
   std::shared_ptr<const Bundle> bundle_;

@@ -37,6 +37,7 @@ Slots Slots::make(int64_t candidates, int64_t k, ScratchArena& arena) {
 ExampleSearch::ExampleSearch(const Bundle& bundle)
     : width_(bundle.spec().retrieval_width),
       examples_(bundle.spec().examples),
+      longest_(bundle.spec().neighbours),
       options_(bundle.spec().retrieval) {
   const SafetensorsReader& reader = bundle.reader();
   const BundleSpec& spec = bundle.spec();
@@ -185,9 +186,15 @@ std::vector<AddedItem::List> ExampleSearch::lists_for(
                             groups, width_, 1, products.data());
       list.group.resize(static_cast<size_t>(groups));
       std::iota(list.group.begin(), list.group.end(), 0);
-      std::sort(list.group.begin(), list.group.end(), [&](int32_t left, int32_t right) {
-        return products[static_cast<size_t>(left)] > products[static_cast<size_t>(right)];
-      });
+      const int64_t length = std::min(groups, longest_);
+      std::partial_sort(list.group.begin(), list.group.begin() + length, list.group.end(),
+                        [&](int32_t left, int32_t right) {
+                          const float l = products[static_cast<size_t>(left)],
+                                      r = products[static_cast<size_t>(right)];
+                          return l != r ? l > r : left < right;
+                        });
+      list.group.resize(static_cast<size_t>(length));
+      list.group.shrink_to_fit();
       for (const int32_t group : list.group)
         list.similarity.push_back(products[static_cast<size_t>(group)]);
     }

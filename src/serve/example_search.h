@@ -79,7 +79,7 @@ class ExampleSearch {
 
   bool better(const Label& label, const Found& left, const Found& right) const;
 
-  int64_t width_ = 0, examples_ = 0;
+  int64_t width_ = 0, examples_ = 0, longest_ = 0;
   retrieval::RetrievalOptions options_;
   std::span<const int32_t> user_fold_;
   std::span<const int64_t> time_;

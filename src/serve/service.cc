@@ -46,18 +46,22 @@ std::shared_ptr<Deployment> Service::deployment() const {
 Json Service::reload() {
   const std::lock_guard lock(reloading_);
   auto next = std::make_shared<Deployment>(file_);
+  std::vector<ItemDefinition> items;
   int64_t added = 0;
   for (const StoredItem& stored : histories_->items()) {
     if (next->bundle().items().find(stored.name)) continue;  // the bundle has learned about it
     try {
       const Json json = Json::parse(stored.json);
       JsonReader reader(json);
-      next->add(item_of(reader));
+      ItemDefinition item = item_of(reader);
+      next->check(item);
+      items.push_back(std::move(item));
       ++added;
     } catch (const std::exception& error) {
       log::warn("item '{}', added before, does not fit this bundle: {}", stored.name, error.what());
     }
   }
+  next->add(items);
   const BundleSpec& spec = next->spec();
   metrics_.bundle(next->bundle().version(), spec.examples, spec.items + added, spec.newest_example);
   log::info("bundle {} in service: {} {}, {} items, {} users, {} examples, {} items added before",
@@ -339,20 +343,20 @@ Json Service::add_items(const Json& body) {
   request.finish();
   const std::lock_guard lock(reloading_);  // so that no bundle comes into service without it
   const auto current = deployment();
-  Json ignored = Json::array();
-  size_t index = 0;
+  std::vector<ItemDefinition> items;
   for (JsonReader& one : *list) {
-    const ItemDefinition item = item_of(one);
+    items.push_back(item_of(one));
     try {
-      for (const std::string& value : current->add(item))
-        ignored.push_back(item.name + ": " + value);
+      current->check(items.back());
     } catch (const Error& error) {
       throw net::HttpError(400, error.what(), one.path_of("fields"));
     }
-    histories_->put_item({.name = item.name, .json = body.at("items")[index++].dump()});
   }
+  const std::vector<std::string> ignored = current->add(items);
+  for (size_t index = 0; index < items.size(); ++index)
+    histories_->put_item({.name = items[index].name, .json = body.at("items")[index].dump()});
   Json answer = {{"stored", list->size()}};
-  if (!ignored.empty()) answer["ignored_values"] = std::move(ignored);
+  if (!ignored.empty()) answer["ignored_values"] = ignored;
   return answer;
 }
 

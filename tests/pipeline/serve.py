@@ -1,4 +1,4 @@
-"""Publishes a small run and drives the service with curl: as printed in the README, through a swap and a kill -9.
+"""Publishes a small run and drives the service with curl, through a swap of bundles and a kill -9.
 
 Usage: serve.py LLMCF_PROGRAM
 """

@@ -289,6 +289,12 @@ TEST_F(ServiceTest, AnItemMayTakeTheNameOfTheBundles) {
   const Json before = ask("/v1/rank", {{"candidates", {"item-1"}}})["items"];
   ask("/v1/items", {{"items", {{{"item", "item-1"}, {"title", "something else"}}}}});
   EXPECT_NE(ask("/v1/rank", {{"candidates", {"item-1"}}})["items"], before);
+  // Again and again: the catalogue does not grow.
+  const int64_t rows = service_->deployment()->catalogue()->rows();
+  for (int i = 0; i < 3; ++i)
+    ask("/v1/items", {{"items", {{{"item", "item-1"}, {"title", "something else"}}}}});
+  EXPECT_EQ(service_->deployment()->catalogue()->rows(), rows);
+  EXPECT_EQ(ask("/v1/rank", {{"candidates", Json::array()}})["items"].size(), 0U);
   int count = 0;
   const Json all = ask("/v1/recommend", {{"k", 100}});
   for (const Json& item : all["items"])
