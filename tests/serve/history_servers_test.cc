@@ -2,6 +2,7 @@
 // embedded store's, and a server that is killed and comes back.
 #include <atomic>
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include <arpa/inet.h>
@@ -69,8 +70,30 @@ class Process {
     ::kill(process_, signal);
     wait();
   }
+  // As a crash of the machine would end it: with its children, which PostgreSQL lets answer on
+  // their connections for a moment when their parent is gone.
+  void end_with_children() {
+    std::vector<pid_t> children;
+    std::ifstream list(fmt::format("/proc/{0}/task/{0}/children", process_));
+    for (pid_t child = 0; list >> child;)
+      children.push_back(child);
+    end(SIGKILL);
+    for (const pid_t child : children) {
+      ::kill(child, SIGKILL);
+      while (::kill(child, 0) == 0 && !is_zombie(child))
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
 
  private:
+  static bool is_zombie(pid_t process) {
+    std::ifstream file(fmt::format("/proc/{}/stat", process));
+    std::string text;
+    std::getline(file, text);
+    const size_t end = text.rfind(')');  // of the program's name
+    return end == std::string::npos || text.compare(end + 2, 1, "Z") == 0;
+  }
+
   pid_t process_ = -1;
 };
 
@@ -78,7 +101,7 @@ struct Server {
   virtual ~Server() = default;
   virtual bool found() = 0;  // whether the program is on this machine
   virtual void start() = 0;
-  virtual void kill() { process_->end(SIGKILL); }
+  virtual void kill() { process_->end_with_children(); }
   virtual std::unique_ptr<HistoryStore> open() = 0;
 
   // Opens as soon as the server answers.
