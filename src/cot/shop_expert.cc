@@ -235,20 +235,7 @@ std::string shop_expert_text(const Facts& facts, uint64_t seed, const Parts& par
 }
 
 ReasonOutcome ShopExpert::attempt(const ReasonRequest& request, const std::atomic<bool>*) const {
-  ReasonOutcome outcome;
-  outcome.reason = "ok";
-  for (int64_t candidate = 0; candidate < request.candidates; ++candidate) {
-    const uint64_t seed = request.seed + static_cast<uint64_t>(candidate);
-    // The world tells nothing about users and items apart from rows.
-    outcome.answers.push_back({.text = request.kind == JobKind::kUser
-                                           ? template_user_text(request.facts, seed)
-                                       : request.kind == JobKind::kItem
-                                           ? template_item_text(request.facts, seed)
-                                           : shop_expert_text(request.facts, seed, request.parts),
-                               .finish_reason = "stop",
-                               .usage = {}});
-  }
-  return outcome;
+  return computed_answers(request, shop_expert_text);  // of users and items apart it knows no more
 }
 
 }  // namespace llmcf::cot

@@ -360,22 +360,25 @@ std::string TemplateReasoner::settings() const {
   return "template/1";
 }
 
-ReasonOutcome TemplateReasoner::attempt(const ReasonRequest& request,
-                                        const std::atomic<bool>*) const {
-  LLMCF_ASSERT(request.kind != JobKind::kTeach);  // its verdicts are attribute_alignment()
+ReasonOutcome computed_answers(const ReasonRequest& request, ChainWriter chain) {
+  LLMCF_ASSERT(request.kind != JobKind::kTeach);  // verdicts are attribute_alignment()
   ReasonOutcome outcome;
   outcome.reason = "ok";
   for (int64_t candidate = 0; candidate < request.candidates; ++candidate) {
     const uint64_t seed = request.seed + static_cast<uint64_t>(candidate);
-    outcome.answers.push_back({.text = request.kind == JobKind::kUser
-                                           ? template_user_text(request.facts, seed)
-                                       : request.kind == JobKind::kItem
-                                           ? template_item_text(request.facts, seed)
-                                           : template_text(request.facts, seed, request.parts),
-                               .finish_reason = "stop",
-                               .usage = {}});
+    outcome.answers.push_back(
+        {.text = request.kind == JobKind::kUser   ? template_user_text(request.facts, seed)
+                 : request.kind == JobKind::kItem ? template_item_text(request.facts, seed)
+                                                  : chain(request.facts, seed, request.parts),
+         .finish_reason = "stop",
+         .usage = {}});
   }
   return outcome;
+}
+
+ReasonOutcome TemplateReasoner::attempt(const ReasonRequest& request,
+                                        const std::atomic<bool>*) const {
+  return computed_answers(request, template_text);
 }
 
 }  // namespace llmcf::cot

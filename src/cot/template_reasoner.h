@@ -34,6 +34,10 @@ class TemplateReasoner final : public Reasoner {
 
 // A chain of thought, of the wanted parts only.
 std::string template_text(const Facts& facts, uint64_t seed, const Parts& parts = {});
+// The answers of a reasoner that computes them: one chain of thought per candidate, or, whatever
+// the chain, the template's text about the user or the item. REQUIRES: it is not asked to judge.
+using ChainWriter = std::string (*)(const Facts&, uint64_t seed, const Parts&);
+ReasonOutcome computed_answers(const ReasonRequest& request, ChainWriter chain);
 // What the history favours, lately and over all. Looks at the history only.
 std::string template_user_text(const Facts& facts, uint64_t seed);
 // What the target is, sets apart and goes with. Looks at the target only.
