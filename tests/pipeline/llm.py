@@ -225,7 +225,7 @@ def main():
         expect("small-study: arm" not in llmcf("llm", "study", "study.yaml"), "nothing is made twice")
         broken = (root / "study.yaml").read_text().replace("from: recommend_only", "from: nobody")
         (root / "broken.yaml").write_text(broken)
-        expect("'from'" in llmcf("llm", "study", "broken.yaml", status=1), "an arm that is not there is named")
+        expect("].from: names no arm" in llmcf("llm", "study", "broken.yaml", status=1), "an arm that is not there is named")
 
         (root / "run.yaml").write_text(text.split("  - {name: kar")[0].replace("{model: model,", "{model: nowhere,"))
         expect("nowhere" in llmcf("run", "run.yaml", status=1), "a missing model is named")
