@@ -195,12 +195,9 @@ class BatchJourney final : public Journey {
     inputs_.slots = {};
     inputs_.teacher_logits = {};
     if (models::uses_retrieval(variant_->model)) {
-      const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
-                                           {.item_text = item_text(), .width = text_dim_},
-                                           reasons_of(examples()), retrieval_options_);
       const std::vector<retrieval::Queries> parts = {
           retrieval::Queries::of(asked_->rows(data::Split::kTest))};
-      slots_ = retrieval::assign_by_fold(pool_of(examples()), parts, vectors,
+      slots_ = retrieval::assign_by_fold(pool_of(examples()), parts, item_vectors(),
                                          retrieval::histories_of(rows()), retrieval_options_);
       inputs_.slots[static_cast<size_t>(data::Split::kTest)] =
           train::SlotColumns::of(slots_.front());

@@ -59,13 +59,6 @@ retrieval::Pool pool_of(const cot::ExampleSet& examples) {
           .time = examples.time()};
 }
 
-retrieval::Reasons reasons_of(const cot::ExampleSet& examples) {
-  return {.user = examples.user(),
-          .item = examples.item(),
-          .label = examples.label(),
-          .vectors = examples.vectors()};
-}
-
 Journey::Journey(const RunConfig& config, std::set<std::string> force, Access access)
     : config_(config),
       workspace_(config.workspace, access),
@@ -285,16 +278,26 @@ void Journey::pool() {
                                    .digest = {}});
 }
 
+retrieval::ItemVectors Journey::item_vectors() {
+  retrieval::Reasons reasons;
+  if (uses_examples_ && retrieval_options_.reasons.weight > 0) {
+    reasons = {.user = examples().user(),
+               .item = examples().item(),
+               .label = examples().label(),
+               .vectors = examples().vectors()};
+  }
+  return {retrieval::known_items(rows(), dataset().num_users()),
+          {.item_text = item_text(), .width = text_dim_},
+          reasons,
+          retrieval_options_};
+}
+
 void Journey::retrieve_for(const std::string& key,
                            const std::vector<std::filesystem::path>& outputs,
                            const std::function<std::vector<retrieval::Queries>()>& queries) {
   const auto work = [&] {
-    const std::span<const float> texts = item_text();
-    const retrieval::ItemVectors vectors(retrieval::known_items(rows(), dataset().num_users()),
-                                         {.item_text = texts, .width = text_dim_},
-                                         reasons_of(examples()), retrieval_options_);
     const auto assignments =
-        retrieval::assign_by_fold(pool_of(examples()), queries(), vectors,
+        retrieval::assign_by_fold(pool_of(examples()), queries(), item_vectors(),
                                   retrieval::histories_of(rows()), retrieval_options_);
     for (size_t part = 0; part < outputs.size(); ++part)
       assignments[part].save(outputs[part]);

@@ -103,6 +103,8 @@ class Journey {
   void reason_about_users_and_items();
   void add_side_tables(train::FeatureInputs& inputs);
   std::span<const float> item_text();
+  // What retrieval compares items by: texts, log and, where they have a share, chains of thought.
+  retrieval::ItemVectors item_vectors();
   // The stage retrieve: assigns examples to each of the queries, asked for only if it runs, and
   // writes one file for each of them.
   void retrieve_for(const std::string& key, const std::vector<std::filesystem::path>& outputs,
@@ -152,6 +154,5 @@ class Journey {
 
 // The columns that retrieval reads; `examples` must outlive the result.
 retrieval::Pool pool_of(const cot::ExampleSet& examples);
-retrieval::Reasons reasons_of(const cot::ExampleSet& examples);
 
 }  // namespace llmcf::pipeline

@@ -267,10 +267,7 @@ class PublishJourney final : public Journey {
   }
 
   void add_retrieval(SafetensorsWriter& writer) {
-    vectors_ = std::make_unique<retrieval::ItemVectors>(
-        retrieval::known_items(rows(), spec_.users),
-        retrieval::Texts{.item_text = item_text(), .width = text_dim_}, reasons_of(examples()),
-        retrieval_options_);
+    vectors_ = std::make_unique<retrieval::ItemVectors>(item_vectors());
     serve::SearchSource source;
     if (spec_.examples > 0) source.pool = pool_of(examples());
     for (int64_t fold = 0; fold < vectors_->folds(); ++fold)
