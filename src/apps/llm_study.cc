@@ -31,10 +31,10 @@ void add_llm_study(CLI::App& llm) {
     Config config = Config::load(arguments->file);
     pipeline::apply_overrides(config, arguments->overrides);
     const auto report = pipeline::experiment::run_recgen_study(config, arguments->arms);
-    fmt::print("{}\n{}\n", pipeline::experiment::study_table(report, false),
-               report.page.lexically_normal().string());
+    const pipeline::Grid grid = pipeline::experiment::study_grid(report);
+    fmt::print("{}\n{}\n", pipeline::grid_text(grid), report.page.lexically_normal().string());
     if (!arguments->markdown.empty())
-      write_file(arguments->markdown, pipeline::experiment::study_table(report, true));
+      write_file(arguments->markdown, pipeline::grid_markdown(grid));
   });
 }
 

@@ -17,6 +17,7 @@
 #include "llm/model_directory.h"
 #include "llm/perplexity.h"
 #include "llm/tuning_run.h"
+#include "pipeline/experiment/keys.h"
 #include "pipeline/language_judge.h"
 #include "pipeline/report/format.h"
 #include "pipeline/report/page.h"
@@ -47,12 +48,13 @@ struct Plan {
   std::vector<fs::path> general;
   double held_out = 0.1;
   std::optional<RunConfig> run;
-  std::string run_text;
+  std::string questions;  // what decides them, the same on every machine (keys.h)
   std::vector<Arm> arms;
 };
 
 Arm read_arm(const Config& config, const Config& tune, const std::vector<Arm>& before) {
-  Arm arm{.name = config.require<std::string>("name")};
+  Arm arm;
+  arm.name = config.require<std::string>("name");
   const auto learns = config.get<std::vector<std::string>>("learns", {});
   for (const std::string& what : learns) {
     if (what != "recommend" && what != "general")
@@ -96,8 +98,8 @@ Plan read_plan(const Config& config) {
   plan.held_out = config.get_number("held_out", plan.held_out, 0.001, 0.5);
   Config run = config.section("run");
   run.set("workspace", (plan.workspace / "run").string());
-  plan.run_text = run.canonical({"workspace"});
   plan.run = RunConfig::from(run, plan.name);
+  plan.questions = rows_key(*plan.run) + examples_key(*plan.run);
   const Config tune = config.section("tune");
   for (const Config& arm : config.list("arms"))
     plan.arms.push_back(read_arm(arm, tune, plan.arms));
@@ -160,11 +162,11 @@ class Study {
   }
   // The same for the same weights and questions.
   std::string key_of(const Arm& arm) const {
-    std::string text =
-        fmt::format("{} {} {} {} {} {}", llm::model_identity({.model = plan_.base}), plan_.run_text,
-                    plan_.seed, plan_.recommend, plan_.judged.split, plan_.judged.rows) +
-        fmt::format(" {} {} {} {} {}", plan_.held_out, arm.recommend, arm.general, arm.alpha,
-                    arm.tuned() ? arm.tune.canonical() : "");
+    std::string text = fmt::format("{} {} {} {} {} {}", llm::model_identity({.model = plan_.base}),
+                                   plan_.questions, plan_.seed, plan_.recommend, plan_.judged.split,
+                                   plan_.judged.rows) +
+                       fmt::format(" {} {} {} {} {}", plan_.held_out, arm.recommend, arm.general,
+                                   arm.alpha, arm.tuned() ? arm.tune.canonical() : "");
     for (const double weight : arm.weights)
       text += fmt::format(" {}", weight);
     for (const fs::path& file : plan_.general)
@@ -178,7 +180,7 @@ class Study {
 
   fs::path instructions() {
     const fs::path file = plan_.workspace / fmt::format("recommend-{}-{}.json", plan_.recommend,
-                                                        hash_hex(plan_.run_text).substr(0, 8));
+                                                        hash_hex(plan_.questions).substr(0, 8));
     if (!fs::exists(file))
       write_instructions(
           *plan_.run,
@@ -242,7 +244,7 @@ class Study {
   }
 
   StudyReport report() const {
-    StudyReport report{.name = plan_.name, .page = plan_.workspace / "study.html"};
+    StudyReport report{.name = plan_.name, .arms = {}, .page = plan_.workspace / "study.html"};
     for (const Arm& arm : plan_.arms) {
       StudyArm row{.name = arm.name};
       if (const Json* line = lines_.find(key_of(arm))) {
@@ -261,34 +263,38 @@ class Study {
     return report;
   }
 
+  static Chart chart_of(const std::string& id, const std::string& title, const std::string& what) {
+    return {.kind = Chart::Kind::kInterval,
+            .id = id,
+            .title = title,
+            .summary = what + " by arm, one run each.",
+            .x_title = what,
+            .y_title = "Arm",
+            .x = {"run"}};
+  }
+
   void write_page(const StudyReport& report) const {
     Page page;
     page.open_section("arms", "What tuning does",
                       "AUC: how the probabilities of Yes and No rank a fixed sample of rows. "
                       "Perplexity: of answers to general instructions that no arm has learned.");
-    Chart auc{.id = "auc",
-              .title = "Recommendation: AUC",
-              .summary = "AUC by arm.",
-              .x_title = "arm",
-              .y_title = "AUC"};
-    Chart general{.id = "perplexity",
-                  .title = "General ability: perplexity",
-                  .summary = "Perplexity on general instructions by arm; lower is better.",
-                  .x_title = "arm",
-                  .y_title = "perplexity",
-                  .decimals = 2};
-    ChartSeries auc_series{.name = "AUC", .group = "AUC", .color = series_color(0)};
-    ChartSeries general_series{
-        .name = "perplexity", .group = "perplexity", .color = series_color(1)};
+    Chart auc = chart_of("auc", "Recommendation: AUC", "AUC");
+    Chart general =
+        chart_of("perplexity", "General ability: perplexity, lower is better", "perplexity");
+    general.decimals = 2;
     for (const StudyArm& arm : report.arms) {
       if (!arm.finished) continue;
-      for (Chart* chart : {&auc, &general})
-        chart->x.push_back(arm.name);
-      auc_series.values.push_back(arm.auc);
-      general_series.values.push_back(arm.perplexity);
+      const std::string color = series_color(auc.series.size());
+      for (auto [chart, value] : {std::pair(&auc, arm.auc), std::pair(&general, arm.perplexity)})
+        chart->series.push_back({.name = arm.name,
+                                 .group = arm.name,
+                                 .color = color,
+                                 .values = {value},
+                                 .low = value,
+                                 .mean = value,
+                                 .high = value});
     }
-    auc.series.push_back(auc_series);
-    general.series.push_back(general_series);
+    page.body += grid_html(study_grid(report), "Arms");
     page.add_figures({auc, general});
     page.close_section();
     write_file(
@@ -318,24 +324,19 @@ StudyReport run_recgen_study(const Config& config, const std::vector<std::string
   return Study(std::move(plan)).run(arms);
 }
 
-std::string study_table(const StudyReport& report, bool markdown) {
-  std::string text = markdown
-                         ? "| arm | AUC | LogLoss | P(Yes) + P(No) | perplexity | steps |\n"
-                           "| --- | ---: | ---: | ---: | ---: | ---: |\n"
-                         : fmt::format("{:<20} {:>7} {:>8} {:>15} {:>11} {:>7}\n", "arm", "AUC",
-                                       "LogLoss", "P(Yes) + P(No)", "perplexity", "steps");
+Grid study_grid(const StudyReport& report) {
+  Grid grid = Grid::with_header(
+      {"arm", "AUC", "LogLoss", "P(Yes) + P(No)", "perplexity, general", "steps"});
   for (const StudyArm& arm : report.arms) {
     if (!arm.finished) {
-      text += markdown ? fmt::format("| {} | – | – | – | – | – |\n", arm.name)
-                       : fmt::format("{:<20} not run\n", arm.name);
+      grid.rows.push_back({arm.name, "not run", kDash, kDash, kDash, kDash});
       continue;
     }
-    text +=
-        fmt::format(fmt::runtime(markdown ? "| {} | {:.4f} | {:.4f} | {:.3f} | {:.2f} | {} |\n"
-                                          : "{:<20} {:>7.4f} {:>8.4f} {:>15.3f} {:>11.2f} {:>7}\n"),
-                    arm.name, arm.auc, arm.log_loss, arm.yes_and_no, arm.perplexity, arm.steps);
+    grid.rows.push_back({arm.name, fmt::format("{:.4f}", arm.auc),
+                         fmt::format("{:.4f}", arm.log_loss), fmt::format("{:.3f}", arm.yes_and_no),
+                         fmt::format("{:.2f}", arm.perplexity), std::to_string(arm.steps)});
   }
-  return text;
+  return grid;
 }
 
 }  // namespace llmcf::pipeline::experiment

@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "pipeline/report/grid.h"
 
 namespace llmcf::pipeline::experiment {
 
@@ -54,7 +55,7 @@ struct StudyReport {
 // Throws InputError or Error. `arms`: only these are made (all if empty); the report holds all.
 StudyReport run_recgen_study(const Config& config, const std::vector<std::string>& arms);
 
-// For a terminal and for Markdown.
-std::string study_table(const StudyReport& report, bool markdown);
+// One row per arm; grid.h renders it.
+Grid study_grid(const StudyReport& report);
 
 }  // namespace llmcf::pipeline::experiment
