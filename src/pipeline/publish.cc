@@ -277,6 +277,8 @@ class PublishJourney final : public Journey {
     source.histories = retrieval::histories_of(rows());
     source.options = retrieval_options_;
     source.neighbours = options_.neighbours;
+    source.scan = options_.scan ? *options_.scan : serve::ScanOptions::suited_to(spec_.examples);
+    spec_.scan = source.scan;
     index_ = std::make_unique<serve::SearchIndex>(source);
     index_->add_to(writer);
     spec_.folds = vectors_->folds();

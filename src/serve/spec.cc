@@ -88,7 +88,9 @@ Json retrieval_json(const BundleSpec& spec) {
           {"folds", spec.folds},
           {"width", spec.retrieval_width},
           {"collaborative", spec.collaborative},
-          {"neighbours", spec.neighbours}};
+          {"neighbours", spec.neighbours},
+          {"cells", spec.scan.cells},
+          {"probes", spec.scan.probes}};
 }
 
 void read_retrieval(const Json& json, BundleSpec& spec) {
@@ -104,6 +106,8 @@ void read_retrieval(const Json& json, BundleSpec& spec) {
   spec.retrieval_width = json.at("width").get<int64_t>();
   spec.collaborative = json.at("collaborative").get<double>();
   spec.neighbours = json.at("neighbours").get<int64_t>();
+  spec.scan.cells = json.value("cells", int64_t{0});
+  spec.scan.probes = json.value("probes", int64_t{0});
 }
 
 Json tables_json(const std::vector<models::TableSpec>& tables) {

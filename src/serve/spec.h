@@ -13,6 +13,7 @@
 
 #include "models/batch.h"
 #include "retrieval/options.h"
+#include "serve/history_scan.h"
 
 namespace llmcf::serve {
 
@@ -75,6 +76,7 @@ struct BundleSpec {
   int64_t folds = 1;            // sets of retrieval vectors; users belong to one each
   int64_t retrieval_width = 0;  // V; 0 = no retrieval
   int64_t neighbours = 0;       // longest static list of an item
+  ScanOptions scan;             // whether every example is read for a request
   double collaborative = 0;     // share of the log in retrieval vectors, retrieval/collaborative.h
   int64_t log_end = 0;          // Unix seconds of the newest event that histories hold
   std::string reasoners;        // who wrote the chains of thought

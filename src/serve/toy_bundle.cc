@@ -90,6 +90,7 @@ class Toy {
     spec_.folds = ict ? options_.folds : 1;
     spec_.retrieval_width = ict ? options_.text_width + options_.log_width : 0;
     spec_.neighbours = options_.neighbours;
+    spec_.scan = options_.scan;
     spec_.reasoners = "template";
     spec_.newest_example = kNow;
     spec_.log_end = kNow;
@@ -301,6 +302,7 @@ class Toy {
     };
     source.options = spec_.retrieval;
     source.neighbours = options_.neighbours;
+    source.scan = options_.scan;
     index_ = std::make_unique<SearchIndex>(source);
     index_->add_to(writer_);
     spec_.neighbours = index_->neighbours();

@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <string>
 
+#include "serve/history_scan.h"
+
 namespace llmcf::serve {
 
 struct ToyOptions {
@@ -24,6 +26,7 @@ struct ToyOptions {
   int64_t folds = 2;
   int64_t k = 8;
   int64_t neighbours = 16;
+  ScanOptions scan = {};
   int64_t embed_dim = 8;
   int64_t tower[2] = {24, 12};
   int64_t text_hidden = 20, token_hidden = 24, token = 16;
