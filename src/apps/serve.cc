@@ -1,5 +1,5 @@
 // llmcf serve: answers requests from a published bundle until it is told to stop (SIGTERM, SIGINT).
-// SIGHUP puts the bundle's file into service anew.
+// SIGHUP puts the bundle's file into service anew, and those of canary and shadow.
 #include <csignal>
 #include <memory>
 
@@ -29,6 +29,17 @@ Config config_of(const ServeArguments& arguments) {
   return config;
 }
 
+// Each for itself: a file that is damaged keeps no other from coming into service.
+void reload_all(serve::Service& service) {
+  for (const serve::Role role : service.roles()) {
+    try {
+      service.reload(role);
+    } catch (const Error& error) {
+      log::error("the {} bundle stays as it is: {}", serve::role_name(role), error.what());
+    }
+  }
+}
+
 void run(const ServeArguments& arguments) {
   // Blocked here, so that every thread inherits it: signals are taken below, one by one.
   sigset_t signals;
@@ -42,6 +53,8 @@ void run(const ServeArguments& arguments) {
   const serve::ApiOptions options = serve::ApiOptions::from(config);
   serve::Service service(arguments.bundle, serve::open_history_store(config.section("histories")),
                          options.limits);
+  if (options.canary) service.put(serve::Role::kCanary, *options.canary);
+  if (options.shadow) service.put(serve::Role::kShadow, *options.shadow);
   serve::Api api(service, options);
   fmt::print("serving {} at {}\n", arguments.bundle, api.url());
   std::fflush(stdout);
@@ -49,11 +62,7 @@ void run(const ServeArguments& arguments) {
     int signal = 0;
     sigwait(&signals, &signal);
     if (signal != SIGHUP) break;
-    try {
-      service.reload();
-    } catch (const Error& error) {
-      log::error("the bundle stays as it is: {}", error.what());
-    }
+    reload_all(service);
   }
   api.drain();
   log::info("stopping");
@@ -67,12 +76,14 @@ void add_serve(CLI::App& app) {
   command->add_option("bundle", arguments->bundle, "what `llmcf publish` wrote")
       ->required()
       ->check(CLI::ExistingFile);
-  command->add_option("--config", arguments->config, "listen, keys, histories, limits (YAML)")
+  command
+      ->add_option("--config", arguments->config,
+                   "listen, keys, histories, limits, canary, shadow (YAML)")
       ->check(CLI::ExistingFile);
   command->add_option("--address", arguments->address, "IP address to listen on (127.0.0.1)");
   command->add_option("--port", arguments->port, "port to listen on (8080); 0 = a free one")
       ->check(CLI::Range(0, 65535));
-  command->footer("SIGHUP puts the bundle's file into service anew; SIGTERM ends gracefully.");
+  command->footer("SIGHUP puts the bundles' files into service anew; SIGTERM ends gracefully.");
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -126,12 +126,12 @@ std::vector<int32_t> Service::diversified(const View& view, const Scored& scored
   return taken;
 }
 
-std::string Service::recommend(const Json& body) {
-  return each(body, &Service::recommend_one);
+std::string Service::recommend(const Json& body, const std::string& id) {
+  return each(body, id, &Service::recommend_one);
 }
 
-std::string Service::recommend_one(JsonReader& request) {
-  const View view = view_of(request);
+std::string Service::recommend_one(JsonReader& request, const Arrival& arrival) {
+  const View view = view_of(request, arrival);
   const auto k =
       static_cast<size_t>(request.integer("k", 10, 1, static_cast<int64_t>(limits_.candidates)));
   const auto first_stage =
@@ -149,7 +149,9 @@ std::string Service::recommend_one(JsonReader& request) {
   const std::vector<int32_t> order = diversity > 0
                                          ? diversified(view, scored, candidates, k, diversity)
                                          : best_first(scored.logits, k);
-  return answer(view, scored, candidates, nullptr, order, {});
+  std::string text = answer(view, scored, candidates, nullptr, order, {});
+  answered(view, scored, candidates, nullptr);
+  return text;
 }
 
 }  // namespace llmcf::serve

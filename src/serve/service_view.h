@@ -62,18 +62,39 @@ inline void append_text(std::string_view text, std::string& out) {
   }
 }
 
-// Who asks, with what history, of which deployment.
+// What a body found when it arrived.
+struct Service::Arrival {
+  std::shared_ptr<const Lineup> lineup;
+  const std::string& id;
+};
+
+// Who asks, with what history, of which release.
 struct Service::View {
-  std::shared_ptr<Deployment> deployment;
+  // An item of the history that the catalogue does not know, and how many known ones precede it.
+  struct Missing {
+    size_t before = 0;
+    std::string name;
+  };
+
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  std::shared_ptr<Release> release;
+  std::shared_ptr<Release> shadow;         // wants a copy; null = none does
+  std::shared_ptr<Deployment> deployment;  // the release's
   std::shared_ptr<const Catalogue> catalogue;
+  std::string user_name;  // empty = not named
   int32_t user = 0;
   bool known_user = false;
   std::vector<int32_t> history;  // rows, oldest first
-  int64_t unknown_history = 0;
+  std::vector<Missing> unknown_history;
   std::vector<ContextValue> context;  // by field
   std::vector<std::vector<int32_t>> context_ids;
   int64_t time = 0;
 
+  void take(const std::shared_ptr<Release>& from) {
+    release = from;
+    deployment = {from, &from->deployment};
+    catalogue = deployment->catalogue();
+  }
   Sample sample() const {
     const auto length = static_cast<size_t>(deployment->spec().history_length);
     return {.user = user,
@@ -86,6 +107,7 @@ struct Service::Scored {
   std::span<float> logits;  // in the thread's arena
   Slots slots;
   std::vector<float> history_vector;
+  double retrieve_seconds = 0, score_seconds = 0;
   bool without_examples = false;
 };
 

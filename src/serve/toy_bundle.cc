@@ -11,6 +11,8 @@
 
 #include "core/files.h"
 #include "core/random.h"
+#include "serve/example_search.h"
+#include "serve/retrieval_profile.h"
 #include "serve/scorer/prepare.h"
 #include "serve/search_index.h"
 #include "text/make_encoder.h"
@@ -39,9 +41,12 @@ class Toy {
     describe_bundle(writer_, spec_);
     const auto raw = directory.path() / "raw.bundle";
     writer_.write(raw);
-    const Precomputed precomputed(std::make_shared<const Bundle>(raw));
+    const auto bundle = std::make_shared<const Bundle>(raw);
+    const Precomputed precomputed(bundle);
     SafetensorsWriter whole;
     precomputed.add_to(whole);
+    std::vector<int64_t> reference;
+    if (spec_.examples > 0) profile(bundle).add_to(whole, reference);
     whole.write(path);
   }
 
@@ -306,6 +311,30 @@ class Toy {
     index_ = std::make_unique<SearchIndex>(source);
     index_->add_to(writer_);
     spec_.neighbours = index_->neighbours();
+  }
+
+  // What retrieval finds for the first users and some items each.
+  RetrievalProfile profile(const std::shared_ptr<const Bundle>& bundle) {
+    constexpr int64_t kUsers = 200, kItems = 32;
+    const ExampleSearch search(*bundle);
+    const Catalogue catalogue(bundle);
+    RetrievalProfile profile;
+    ScratchArena arena;
+    std::vector<float> history(static_cast<size_t>(spec_.retrieval_width));
+    for (int32_t user = 1; user <= std::min(kUsers, options_.users); ++user) {
+      arena.reset();
+      std::vector<int32_t> candidates;
+      while (static_cast<int64_t>(candidates.size()) < kItems)
+        candidates.push_back(1 + below(options_.items));
+      const int64_t fold = search.fold_of(user);
+      search.history_vector(catalogue, fold, bundle->history(user), history.data());
+      Slots slots = Slots::make(kItems, spec_.retrieval.k, arena);
+      search.search(catalogue, fold, history.data(), candidates, arena, slots);
+      const auto k = static_cast<size_t>(slots.k);
+      for (size_t i = 0; i < candidates.size(); ++i)
+        profile.add({slots.ids + i * k, k}, {slots.similarity + i * k, k});
+    }
+    return profile;
   }
 
   // Fitted on the first titles; of the width of the texts where the corpus allows it.
