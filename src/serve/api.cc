@@ -71,6 +71,7 @@ ApiOptions ApiOptions::from(const Config& config) {
   options.admin_keys = keys_from(keys, "admin_env");
   keys.finish();
   options.limits = ServiceLimits::from(config.section("limits"));
+  options.first_stage = FirstStageOptions::from(config);
   config.section("histories");
   config.finish();
   return options;

@@ -6,6 +6,7 @@
 //   keys: {env: LLMCF_API_KEYS, admin_env: LLMCF_ADMIN_KEYS}   # variables with keys, by commas
 //   histories: {...}      # history_store.h
 //   limits: {...}         # service.h
+//   candidates: {bundle: FILE}, first_stage: {...}   # first_stage.h
 //
 // With keys, every request but /health and /ready carries one as `Authorization: Bearer KEY` or
 // `X-API-Key: KEY`; /v1/reload needs an admin key and is there only if there is one.
@@ -29,6 +30,7 @@ struct ApiOptions {
   net::ServerOptions server;
   std::vector<std::string> keys, admin_keys;
   ServiceLimits limits;
+  FirstStageOptions first_stage;
 
   // Reads the sections above; `histories` is read by open_history_store(). Throws InputError.
   static ApiOptions from(const Config& config);

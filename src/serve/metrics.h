@@ -29,6 +29,9 @@ class Metrics {
   void server(int64_t connections, int64_t waiting, int64_t running, int64_t overloaded,
               int64_t late);
 
+  // A gauge of what is in service.
+  void state(const char* name, double value);
+
   // The text format of Prometheus.
   std::string text() const;
 
