@@ -40,7 +40,8 @@ HistoryState state_of(const Deployment& deployment, const Catalogue& catalogue,
 // A sequence bundle in front of a click bundle. Items are the same where their names are.
 //
 // Invariants:
-//  1. Made for one pair of bundles and never changed: a request that has one uses a consistent pair.
+//  1. Made for one pair of bundles and never changed: a request that has one uses a consistent
+//  pair.
 //  2. Items that only the sequence bundle knows are never listed; what is to be hidden is hidden
 //     before the cut.
 class Candidates {

@@ -39,9 +39,10 @@ std::shared_ptr<Deployment> Service::open_ranking(bool new_candidates) {
 void Service::pair(Deployment& ranking, const std::shared_ptr<const Deployment>& sequence) {
   const auto candidates = std::make_shared<const Candidates>(ranking.bundle(), sequence);
   const BundleSpec& spec = sequence->spec();
-  log::info("candidates from bundle {}: {} {}, {} items; {} are not ranked, {} ranked ones not listed",
-            sequence->bundle().version(), spec.backbone, spec.context.kind, spec.items,
-            candidates->only_listed(), candidates->only_ranked());
+  log::info(
+      "candidates from bundle {}: {} {}, {} items; {} are not ranked, {} ranked ones not listed",
+      sequence->bundle().version(), spec.backbone, spec.context.kind, spec.items,
+      candidates->only_listed(), candidates->only_ranked());
   metrics_.state("candidate_items", static_cast<double>(spec.items));
   metrics_.state("candidate_items_not_ranked", static_cast<double>(candidates->only_listed()));
   metrics_.state("ranked_items_not_candidates", static_cast<double>(candidates->only_ranked()));
@@ -78,11 +79,9 @@ float Service::without_examples(const View& view, int32_t candidate) {
   ScratchArena& arena = arena_of_thread();
   const Deployment& deployment = *view.deployment;
   const auto vector = arena.span<float>(deployment.sequence()->width());
-  deployment.sequence()->state({.catalogue = *view.catalogue,
-                                .user = view.user,
-                                .history = view.history,
-                                .time = view.time},
-                               arena, vector.data());
+  deployment.sequence()->state(
+      {.catalogue = *view.catalogue, .user = view.user, .history = view.history, .time = view.time},
+      arena, vector.data());
   float score = 0;
   deployment.list()->score(vector.data(), {&candidate, 1}, arena, {&score, 1});
   return score;

@@ -1,5 +1,5 @@
-// Lists of a sequence bundle: those of the exact index, whatever is hidden, and k items wherever k are
-// left, with an approximate index too.
+// Lists of a sequence bundle: those of the exact index, whatever is hidden, and k items wherever k
+// are left, with an approximate index too.
 #include "serve/item_list.h"
 
 #include <memory>
@@ -24,8 +24,8 @@ class ItemListTest : public ::testing::Test {
  protected:
   void make(int64_t items) {
     items_ = items;
-    write_toy_bundle(
-        {.items = items, .embed_dim = kWidth, .context = "none", .backbone = "sasrec"}, file());
+    write_toy_bundle({.items = items, .embed_dim = kWidth, .context = "none", .backbone = "sasrec"},
+                     file());
     bundle_ = std::make_unique<Bundle>(file());
     index_ = std::make_unique<retrieval::ItemIndex>(
         bundle_->weight("tables.item_id").first(static_cast<size_t>((items + 1) * kWidth)), kWidth);

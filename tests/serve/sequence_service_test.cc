@@ -29,9 +29,9 @@ class SequenceServiceTest : public ::testing::Test {
   void open(const std::filesystem::path& bundle, const std::filesystem::path& candidates = {},
             const ItemListOptions& list = {}) {
     service_.reset();
-    service_ = std::make_unique<Service>(
-        bundle, open_sqlite_store(file("histories.sqlite")), ServiceLimits{},
-        FirstStageOptions{.candidates = candidates, .list = list});
+    service_ = std::make_unique<Service>(bundle, open_sqlite_store(file("histories.sqlite")),
+                                         ServiceLimits{},
+                                         FirstStageOptions{.candidates = candidates, .list = list});
   }
   void alone(const ToyOptions& toy = sequence()) {
     write_toy_bundle(toy, file("sequence.bundle"));
@@ -116,7 +116,8 @@ TEST_F(SequenceServiceTest, NobodyInParticularIsShownWhatIsPopular) {
   const std::set<std::string> found(listed.begin(), listed.end());
   const auto deployment = service_->deployment();
   for (size_t i = 0; i < 5; ++i)
-    EXPECT_TRUE(found.contains(std::string(deployment->bundle().items()[deployment->popular()[i]])));
+    EXPECT_TRUE(
+        found.contains(std::string(deployment->bundle().items()[deployment->popular()[i]])));
   EXPECT_EQ(recommend({{"history", {"gone"}}})["first_stage"], "popular");
   EXPECT_THAT(service_->metrics().text(),
               HasSubstr("llmcf_fallbacks_total{reason=\"no_history\"} 2"));
@@ -137,10 +138,12 @@ TEST_F(SequenceServiceTest, UnknownCandidatesComeLastWithoutAScore) {
 TEST_F(SequenceServiceTest, FiltersNeedNoFieldOfTheModel) {
   alone();
   const Bundle& bundle = service_->deployment()->bundle();
-  const Json brand = recommend({{"user", "user-2"}, {"k", 60}, {"filters", {{"brand", {"brand-2"}}}}});
+  const Json brand =
+      recommend({{"user", "user-2"}, {"k", 60}, {"filters", {{"brand", {"brand-2"}}}}});
   ASSERT_GT(brand["items"].size(), 0U);
   for (const std::string& name : names(brand))
-    EXPECT_EQ(bundle.vocabulary(2)[bundle.values(2).ids_of(*bundle.items().find(name))[0]], "brand-2");
+    EXPECT_EQ(bundle.vocabulary(2)[bundle.values(2).ids_of(*bundle.items().find(name))[0]],
+              "brand-2");
   const Json some = recommend(
       {{"history", {"item-60"}}, {"allow", items(1, 9)}, {"deny", items(3, 4)}, {"k", 3}});
   EXPECT_EQ(some["items"].size(), 3U);
@@ -180,9 +183,10 @@ TEST_F(SequenceServiceTest, AClickBundleRanksWhatASequenceBundleLists) {
   const Json history = items(30, 33);
   const Json answer = recommend({{"history", history}, {"k", 6}, {"first_stage", 6}});
   EXPECT_EQ(answer["first_stage"], "sequence");
-  // The candidates are the best of the sequence model that the click model knows; their order is the
-  // click model's.
-  Service listing(file("sequence.bundle"), open_sqlite_store(file("other.sqlite")), ServiceLimits{});
+  // The candidates are the best of the sequence model that the click model knows; their order is
+  // the click model's.
+  Service listing(file("sequence.bundle"), open_sqlite_store(file("other.sqlite")),
+                  ServiceLimits{});
   Json allowed = items(21, 60);
   const Json wanted = Json::parse(
       listing.recommend({{"history", history}, {"k", 6}, {"allow", allowed}, {"time", kTime}}));
@@ -200,8 +204,9 @@ TEST_F(SequenceServiceTest, ListsAreFilledWithWhatOnlyTheClickBundleKnows) {
   EXPECT_EQ(all["first_stage"], "sequence");
   const Json only = recommend({{"history", items(30, 33)}, {"k", 3}, {"allow", items(2, 9)}});
   EXPECT_EQ(only["items"].size(), 3U);
-  service_->add_items({{"items", {{{"item", "new-1"}, {"title", "brand-3 thing"}},
-                                  {{"item", "item-40"}, {"title", "brand-3 thing"}}}}});
+  service_->add_items({{"items",
+                        {{{"item", "new-1"}, {"title", "brand-3 thing"}},
+                         {{"item", "item-40"}, {"title", "brand-3 thing"}}}}});
   const Json fresh =
       recommend({{"history", items(30, 33)}, {"allow", {"new-1", "item-40"}}, {"k", 5}});
   EXPECT_EQ(fresh["items"].size(), 2U) << fresh;
@@ -220,8 +225,9 @@ TEST_F(SequenceServiceTest, AppendedEventsCountForBoth) {
   pair();
   const Json before = recommend({{"user", "new"}});
   EXPECT_EQ(before["first_stage"], "popular");
-  service_->add_events({{"events", {{{"user", "new"}, {"item", "item-30"}, {"time", kTime}},
-                                    {{"user", "new"}, {"item", "item-41"}, {"time", kTime}}}}});
+  service_->add_events({{"events",
+                         {{{"user", "new"}, {"item", "item-30"}, {"time", kTime}},
+                          {{"user", "new"}, {"item", "item-41"}, {"time", kTime}}}}});
   const Json stored = recommend({{"user", "new"}});
   EXPECT_EQ(stored["first_stage"], "sequence");
   EXPECT_EQ(stored["items"], recommend({{"history", {"item-30", "item-41"}}})["items"]);
