@@ -42,6 +42,22 @@ bool holds(const std::vector<std::string>& keys, std::string_view key) {
   return found;
 }
 
+void answer(net::ServerResponse& response, const Json& body) {
+  response.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// The release that a body names; without a body the primary.
+Role named_role(const std::string& body) {
+  if (body.empty()) return Role::kPrimary;
+  const Json json = parse_object(body);
+  JsonReader reader(json);
+  const auto name = reader.text("release");
+  reader.finish();
+  for (const Role role : kRoles)
+    if (!name || *name == role_name(role)) return role;
+  reader.fail("release", fmt::format("is '{}'; primary, canary and shadow are known", *name));
+}
+
 }  // namespace
 
 ApiOptions ApiOptions::from(const Config& config) {
@@ -71,6 +87,9 @@ ApiOptions ApiOptions::from(const Config& config) {
   options.admin_keys = keys_from(keys, "admin_env");
   keys.finish();
   options.limits = ServiceLimits::from(config.section("limits"));
+  options.canary = SecondBundle::from(config, Role::kCanary);
+  options.shadow = SecondBundle::from(config, Role::kShadow);
+  options.first_stage = FirstStageOptions::from(config);
   config.section("histories");
   config.finish();
   return options;
@@ -151,33 +170,50 @@ void Api::guarded(const std::string& method, const std::string& path, bool admin
 void Api::post(const std::string& path, Endpoint endpoint) {
   guarded("POST", path, false,
           [this, endpoint](const net::ServerRequest& request, net::ServerResponse& response) {
-            response.body = (service_.*endpoint)(parse_object(request.body))
-                                .dump(-1, ' ', false, Json::error_handler_t::replace);
+            answer(response, (service_.*endpoint)(parse_object(request.body)));
           });
 }
 
 void Api::post(const std::string& path, TextEndpoint endpoint) {
   guarded("POST", path, false,
           [this, endpoint](const net::ServerRequest& request, net::ServerResponse& response) {
-            response.body = (service_.*endpoint)(parse_object(request.body));
+            response.body = (service_.*endpoint)(parse_object(request.body), request.id);
           });
+}
+
+void Api::add_admin_routes() {
+  guarded("POST", "/v1/reload", true,
+          [this](const net::ServerRequest& request, net::ServerResponse& response) {
+            answer(response, service_.reload(named_role(request.body)));
+          });
+  for (const Role role : {Role::kCanary, Role::kShadow}) {
+    const std::string path = fmt::format("/v1/{}", role_name(role));
+    guarded("POST", path, true,
+            [this, role](const net::ServerRequest& request, net::ServerResponse& response) {
+              answer(response, service_.put(role, parse_object(request.body)));
+            });
+    guarded("DELETE", path, true,
+            [this, role](const net::ServerRequest&, net::ServerResponse& response) {
+              answer(response, service_.remove(role));
+            });
+  }
 }
 
 void Api::add_routes() {
   post("/v1/rank", &Service::rank);
   post("/v1/recommend", &Service::recommend);
-  post("/v1/explain", &Service::explain);
   post("/v1/events", &Service::add_events);
   post("/v1/items", &Service::add_items);
-  const auto answer = [](net::ServerResponse& response, const Json& body) {
-    response.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
-  };
+  guarded("POST", "/v1/explain", false,
+          [this](const net::ServerRequest& request, net::ServerResponse& response) {
+            answer(response, service_.explain(parse_object(request.body), request.id));
+          });
   guarded("DELETE", "/v1/users/{user}", false,
-          [this, answer](const net::ServerRequest& request, net::ServerResponse& response) {
+          [this](const net::ServerRequest& request, net::ServerResponse& response) {
             answer(response, service_.forget(request.segment));
           });
   guarded("GET", "/v1/info", false,
-          [this, answer](const net::ServerRequest&, net::ServerResponse& response) {
+          [this](const net::ServerRequest&, net::ServerResponse& response) {
             answer(response, service_.info());
           });
   guarded("GET", "/v1/openapi.json", false,
@@ -189,14 +225,11 @@ void Api::add_routes() {
             const net::ServerStatistics now = server_->statistics();
             service_.metrics().server(now.connections, now.waiting, now.running, now.overloaded,
                                       now.late);
+            service_.update_gauges();
             response.content_type = "text/plain; version=0.0.4";
             response.body = service_.metrics().text();
           });
-  if (!options_.admin_keys.empty())
-    guarded("POST", "/v1/reload", true,
-            [this, answer](const net::ServerRequest&, net::ServerResponse& response) {
-              answer(response, service_.reload());
-            });
+  if (!options_.admin_keys.empty()) add_admin_routes();
   server_->route("GET", "/health", [](const net::ServerRequest&, net::ServerResponse& response) {
     response.body = R"({"status":"alive"})";
   });

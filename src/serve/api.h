@@ -6,9 +6,12 @@
 //   keys: {env: LLMCF_API_KEYS, admin_env: LLMCF_ADMIN_KEYS}   # variables with keys, by commas
 //   histories: {...}      # history_store.h
 //   limits: {...}         # service.h
+//   canary: {...}         # releases.h; shadow: likewise
+//   candidates: {bundle: FILE}, first_stage: {...}   # first_stage.h
 //
 // With keys, every request but /health and /ready carries one as `Authorization: Bearer KEY` or
-// `X-API-Key: KEY`; /v1/reload needs an admin key and is there only if there is one.
+// `X-API-Key: KEY`; /v1/reload, /v1/canary and /v1/shadow need an admin key and are there only if
+// there is one.
 //
 // Every request is one line of the log, a JSON object with its id.
 #pragma once
@@ -16,6 +19,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +33,8 @@ struct ApiOptions {
   net::ServerOptions server;
   std::vector<std::string> keys, admin_keys;
   ServiceLimits limits;
+  std::optional<SecondBundle> canary, shadow;
+  FirstStageOptions first_stage;
 
   // Reads the sections above; `histories` is read by open_history_store(). Throws InputError.
   static ApiOptions from(const Config& config);
@@ -48,10 +54,11 @@ class Api {
 
  private:
   using Endpoint = Json (Service::*)(const Json& body);
-  using TextEndpoint = std::string (Service::*)(const Json& body);
+  using TextEndpoint = std::string (Service::*)(const Json& body, const std::string& id);
 
   void post(const std::string& path, Endpoint endpoint);
   void post(const std::string& path, TextEndpoint endpoint);
+  void add_admin_routes();
   void add_routes();
   // Runs a handler with keys checked, timed, counted and logged.
   void guarded(const std::string& method, const std::string& path, bool admin,

@@ -111,6 +111,14 @@ void Metrics::server(int64_t connections, int64_t waiting, int64_t running, int6
   set("late_requests", late);
 }
 
+prometheus::Registry& Metrics::registry() {
+  return impl_->registry;
+}
+
+void Metrics::state(const char* name, double value) {
+  impl_->gauges.Add({{"name", name}}).Set(value);
+}
+
 std::string Metrics::text() const {
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }

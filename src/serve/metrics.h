@@ -8,6 +8,10 @@
 #include <string>
 #include <string_view>
 
+namespace prometheus {
+class Registry;
+}
+
 namespace llmcf::serve {
 
 class Metrics {
@@ -28,6 +32,11 @@ class Metrics {
   void bundle(const std::string& version, int64_t examples, int64_t items, int64_t newest_example);
   void server(int64_t connections, int64_t waiting, int64_t running, int64_t overloaded,
               int64_t late);
+
+  // For series that have a file of their own.
+  prometheus::Registry& registry();
+  // A gauge of what is in service.
+  void state(const char* name, double value);
 
   // The text format of Prometheus.
   std::string text() const;

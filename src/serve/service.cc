@@ -28,104 +28,71 @@ ServiceLimits ServiceLimits::from(const Config& section) {
   read("candidates", limits.candidates);
   read("history", limits.history);
   read("batch", limits.batch);
+  read("window", limits.window);
+  read("shadow_queue", limits.shadow_queue);
   section.finish();
   return limits;
 }
 
 Service::Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
-                 const ServiceLimits& limits)
-    : file_(std::move(bundle)), histories_(std::move(histories)), limits_(limits) {
-  reload();
-}
-
-std::shared_ptr<Deployment> Service::deployment() const {
-  const std::lock_guard lock(guard_);
-  return deployment_;
-}
-
-Json Service::reload() {
+                 const ServiceLimits& limits, FirstStageOptions first_stage)
+    : histories_(std::move(histories)),
+      limits_(limits),
+      first_stage_(std::move(first_stage)),
+      shadow_queue_(limits.shadow_queue) {
   const std::lock_guard lock(reloading_);
-  auto next = std::make_shared<Deployment>(file_);
-  std::vector<ItemDefinition> items;
-  int64_t added = 0;
-  for (const StoredItem& stored : histories_->items()) {
-    if (next->bundle().items().find(stored.name)) continue;  // the bundle has learned about it
-    try {
-      const Json json = Json::parse(stored.json);
-      JsonReader reader(json);
-      ItemDefinition item = item_of(reader);
-      next->check(item);
-      items.push_back(std::move(item));
-      ++added;
-    } catch (const std::exception& error) {
-      log::warn("item '{}', added before, does not fit this bundle: {}", stored.name, error.what());
-    }
-  }
-  next->add(items);
-  const BundleSpec& spec = next->spec();
-  metrics_.bundle(next->bundle().version(), spec.examples, spec.items + added, spec.newest_example);
-  log::info("bundle {} in service: {} {}, {} items, {} users, {} examples, {} items added before",
-            next->bundle().version(), spec.backbone, spec.context.kind, spec.items, spec.users,
-            spec.examples, added);
-  const std::string version = next->bundle().version();
-  const std::lock_guard swap(guard_);
-  deployment_ = std::move(next);
-  return {{"bundle", version}};
+  open_candidates();
+  put_into_service(Role::kPrimary, {.release = open(Role::kPrimary, bundle), .file = bundle});
 }
 
 // One request, or those of a batch.
-std::string Service::each(const Json& body, std::string (Service::*one)(JsonReader&)) {
+std::string Service::each(const Json& body, const std::string& id, One one) {
   JsonReader reader(body);
-  if (!body.contains("requests")) return (this->*one)(reader);
+  const Arrival arrival{releases_.lineup(), id};
+  if (!body.contains("requests")) return (this->*one)(reader, arrival);
   auto requests = reader.objects("requests", limits_.batch);
   reader.finish();
   std::string answers = "{\"responses\":[";
   for (JsonReader& request : *requests) {
     if (!answers.ends_with('[')) answers += ',';
-    answers += (this->*one)(request);
+    answers += (this->*one)(request, arrival);
   }
   return answers + "]}";
 }
 
 // An explicit history, or the log's and what has been appended since.
 void Service::read_history(JsonReader& request, View& view) {
-  const auto user = request.text("user");
-  const auto given = request.texts("history", limits_.history);
+  Past& past = view.past;
+  past.user = request.text("user");
+  past.given = request.texts("history", limits_.history);
   const Bundle& bundle = view.deployment->bundle();
-  if (user) {
-    if (user->empty()) request.fail("user", "is empty; leave it out for an unknown user");
-    view.user = bundle.users().find(*user).value_or(0);
-    view.known_user = view.user > 0;
-  }
-  const auto add = [&](const std::string& name) {
-    if (const auto row = view.catalogue->find(name)) {
-      view.history.push_back(*row);
-    } else {
-      ++view.unknown_history;
-    }
-  };
-  if (given) {
-    for (const std::string& item : *given)
-      add(item);
-  } else if (user) {
+  if (past.user && past.user->empty())
+    request.fail("user", "is empty; leave it out for an unknown user");
+  if (past.user && !past.given) {
     const auto start = std::chrono::steady_clock::now();
-    const auto logged = bundle.history(view.user);
-    view.history.assign(logged.begin(), logged.end());
-    const auto events = histories_->events(*user, view.known_user ? bundle.spec().log_end : 0,
-                                           static_cast<int64_t>(limits_.history));
-    for (const StoredEvent& event : events)
-      add(event.item);
-    view.known_user = view.known_user || !events.empty();
+    int64_t after = events_after(bundle, *past.user);
+    // Every bundle that reads them gets what it lacks.
+    if (view.candidates != nullptr)
+      after = std::min(after, events_after(view.candidates->sequence().bundle(), *past.user));
+    if (view.shadow != nullptr)
+      after = std::min(after, events_after(view.shadow->deployment.bundle(), *past.user));
+    past.events = histories_->events(*past.user, after, static_cast<int64_t>(limits_.history));
     metrics_.stage("histories", seconds_since(start));
   }
-  if (user && !view.known_user) metrics_.unknown("user", 1);
+  view.know(history_of(bundle, *view.catalogue, past));
+  if (past.user && !view.known_user) metrics_.unknown("user", 1);
   metrics_.unknown("history_item", view.unknown_history);
 }
 
-Service::View Service::view_of(JsonReader& request) {
+Service::View Service::view_of(JsonReader& request, const Arrival& arrival) {
   View view;
-  view.deployment = deployment();
-  view.catalogue = view.deployment->catalogue();
+  const auto user = request.text("user");
+  // Who is not named is divided by request.
+  std::string key;
+  if (user || !arrival.id.empty())
+    key = fmt::format("{} {}", user ? "user" : "id", user ? *user : arrival.id);
+  view.take(arrival.lineup->answering(key));
+  if (view.release->role == Role::kPrimary) view.shadow = arrival.lineup->shadowing(key);
   read_history(request, view);
   view.time = request.integer("time", now(), 0, kLatest);
   const auto& fields = view.deployment->spec().fields;
@@ -152,6 +119,7 @@ Service::View Service::view_of(JsonReader& request) {
 // REQUIRES: the thread's arena is this request's.
 Service::Scored Service::score(const View& view, std::span<const int32_t> candidates,
                                float* attention) {
+  if (view.deployment->sequence() != nullptr) return score_by_state(view, candidates, attention);
   ScratchArena& arena = arena_of_thread();
   const Deployment& deployment = *view.deployment;
   const BundleSpec& spec = deployment.spec();
@@ -170,7 +138,7 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
     } else {
       search->align(*view.catalogue, fold, scored.history_vector.data(), candidates, scored.slots);
     }
-    metrics_.stage("retrieve", seconds_since(start));
+    scored.retrieve_seconds = seconds_since(start);
   }
   start = std::chrono::steady_clock::now();
   scored.logits = arena.span<float>(count);
@@ -181,16 +149,12 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
                              .time = view.time,
                              .attention = attention},
                             arena, scored.logits);
-  metrics_.stage("score", seconds_since(start));
-  metrics_.candidates(count);
+  scored.score_seconds = seconds_since(start);
   const int32_t* ids = scored.slots.ids;
   scored.without_examples =
       spec.context.reads_examples() && count > 0 &&
       std::all_of(ids, ids + count * scored.slots.k, [](int32_t id) { return id < 0; });
-  if (scored.without_examples) metrics_.fallback("no_examples");
-  if (!scored.without_examples && scored.slots.k > 0 && count > 0)
-    metrics_.similarity(
-        *std::max_element(scored.slots.similarity, scored.slots.similarity + scored.slots.k));
+  if (view.release->role != Role::kShadow) count_stages(scored, count);
   return scored;
 }
 
@@ -199,13 +163,14 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
 std::string Service::answer(const View& view, const Scored& scored,
                             std::span<const int32_t> candidates,
                             const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown) {
-  std::string text =
-      fmt::format(R"({{"bundle":"{}","known_user":{},"history":{},"fallback":{})",
-                  view.deployment->bundle().version(), view.known_user, view.history.size(),
-                  scored.without_examples ? "\"no_examples\"" : "null");
+                            std::span<const std::string> unknown, std::string_view stage) {
+  std::string text = fmt::format(
+      R"({{"bundle":"{}","release":"{}","known_user":{},"history":{},"fallback":{})",
+      view.deployment->bundle().version(), role_name(view.release->role), view.known_user,
+      view.history.size(), scored.without_examples ? "\"no_examples\"" : "null");
   if (view.unknown_history > 0)
     fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})", view.unknown_history);
+  if (!stage.empty()) fmt::format_to(std::back_inserter(text), R"(,"first_stage":"{}")", stage);
   if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
   text += ",\"items\":[";
   const char* separator = "";
@@ -216,20 +181,25 @@ std::string Service::answer(const View& view, const Scored& scored,
     append_text(names != nullptr ? std::string_view((*names)[index])
                                  : view.catalogue->name(candidates[index]),
                 text);
-    fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})",
-                   probability(scored.logits[index]));
+    const float logit = scored.logits[index];
+    if (!scored.products)
+      fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})", probability(logit));
+    else if (std::isfinite(logit))
+      fmt::format_to(std::back_inserter(text), R"(,"score":{:.9g}}})", logit);
+    else
+      text += ",\"score\":null}";
     separator = ",";
   }
   text += "]}";
   return text;
 }
 
-std::string Service::rank(const Json& body) {
-  return each(body, &Service::rank_one);
+std::string Service::rank(const Json& body, const std::string& id) {
+  return each(body, id, &Service::rank_one);
 }
 
-std::string Service::rank_one(JsonReader& request) {
-  const View view = view_of(request);
+std::string Service::rank_one(JsonReader& request, const Arrival& arrival) {
+  const View view = view_of(request, arrival);
   const auto names = request.texts("candidates", limits_.candidates);
   if (!names) request.fail("candidates", "is missing: the items to rank");
   const auto k = static_cast<size_t>(
@@ -247,12 +217,15 @@ std::string Service::rank_one(JsonReader& request) {
   }
   const Scored scored = score(view, candidates, nullptr);
   metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
-  return answer(view, scored, candidates, &*names, best_first(scored.logits, k), unknown);
+  std::string text =
+      answer(view, scored, candidates, &*names, best_first(scored.logits, k), unknown);
+  answered(view, scored, candidates, &*names);
+  return text;
 }
 
-Json Service::explain(const Json& body) {
+Json Service::explain(const Json& body, const std::string& request_id) {
   JsonReader request(body);
-  const View view = view_of(request);
+  const View view = view_of(request, {releases_.lineup(), request_id});
   const std::string name = request.required_text("item");
   request.finish();
   ScratchArena& arena = arena_of_thread();
@@ -264,22 +237,39 @@ Json Service::explain(const Json& body) {
   std::vector<float> attention(static_cast<size_t>(k), 0.0F);
   const bool attends = deployment.spec().context.kind.starts_with("ict");
   const Scored scored = score(view, candidates, attends ? attention.data() : nullptr);
-  const float logit = scored.logits[0];
-  Json answer = {{"bundle", deployment.bundle().version()}, {"item", name},
-                 {"known_item", row.has_value()},           {"known_user", view.known_user},
-                 {"history", view.history.size()},          {"score", probability(logit)}};
-  if (!deployment.spec().context.reads_examples()) return answer;
-  Slots none = Slots::make(1, scored.slots.k, arena);
-  none.alignment[0] = scored.slots.alignment[0];
-  auto without = arena.span<float>(1);
-  deployment.scorer().score({.catalogue = *view.catalogue,
-                             .sample = view.sample(),
-                             .candidates = candidates,
-                             .slots = &none,
-                             .time = view.time},
-                            arena, without);
-  answer["score_without_examples"] = probability(without[0]);
-  answer["alignment"] = scored.slots.alignment[0];
+  Json answer = {{"bundle", deployment.bundle().version()},
+                 {"release", role_name(view.release->role)},
+                 {"item", name},
+                 {"known_item", row.has_value()},
+                 {"known_user", view.known_user},
+                 {"history", view.history.size()},
+                 {"score", scored.shown(0)}};
+  if (deployment.spec().context.reads_examples())
+    explain_examples(view, scored, candidates[0], attention, answer);
+  return answer;
+}
+
+// The examples that were read, and the score without them.
+void Service::explain_examples(const View& view, const Scored& scored, int32_t candidate,
+                               std::span<const float> attention, Json& answer) const {
+  ScratchArena& arena = arena_of_thread();
+  const Deployment& deployment = *view.deployment;
+  const bool attends = deployment.spec().context.kind.starts_with("ict");
+  if (deployment.sequence() == nullptr) {
+    Slots none = Slots::make(1, scored.slots.k, arena);
+    none.alignment[0] = scored.slots.alignment[0];
+    auto without = arena.span<float>(1);
+    deployment.scorer().score({.catalogue = *view.catalogue,
+                               .sample = view.sample(),
+                               .candidates = {&candidate, 1},
+                               .slots = &none,
+                               .time = view.time},
+                              arena, without);
+    answer["score_without_examples"] = probability(without[0]);
+    answer["alignment"] = scored.slots.alignment[0];
+  } else if (candidate <= deployment.spec().items) {
+    answer["score_without_examples"] = without_examples(view, candidate);
+  }
   const Examples& examples = deployment.bundle().examples();
   Json list = Json::array();
   for (int64_t slot = scored.slots.k; slot-- > 0;) {
@@ -299,7 +289,6 @@ Json Service::explain(const Json& body) {
   }
   answer["examples"] = std::move(list);
   answer["reasoners"] = deployment.spec().reasoners;
-  return answer;
 }
 
 Json Service::add_events(const Json& body) {
@@ -342,17 +331,24 @@ Json Service::add_items(const Json& body) {
   if (!list) request.fail("items", "is missing: a list of {item, title, text, fields}");
   request.finish();
   const std::lock_guard lock(reloading_);  // so that no bundle comes into service without it
-  const auto current = deployment();
+  const auto lineup = releases_.lineup();
+  const Deployment& primary = lineup->of(Role::kPrimary).release->deployment;
+  if (primary.sequence() != nullptr)
+    throw net::HttpError(
+        400,
+        "a sequence bundle knows items by what was learned about them, and nothing "
+        "was about a new one: publish a run that has it",
+        "items");
   std::vector<ItemDefinition> items;
   for (JsonReader& one : *list) {
     items.push_back(item_of(one));
     try {
-      current->check(items.back());
+      primary.check(items.back());
     } catch (const Error& error) {
       throw net::HttpError(400, error.what(), one.path_of("fields"));
     }
   }
-  const std::vector<std::string> ignored = current->add(items);
+  const std::vector<std::string> ignored = add_to_all(*lineup, items);
   for (size_t index = 0; index < items.size(); ++index)
     histories_->put_item({.name = items[index].name, .json = body.at("items")[index].dump()});
   Json answer = {{"stored", list->size()}};
@@ -362,15 +358,6 @@ Json Service::add_items(const Json& body) {
 
 Json Service::forget(const std::string& user) {
   return {{"removed_events", histories_->erase(user)}};
-}
-
-Json Service::info() const {
-  const auto current = deployment();
-  Json answer = Json::parse(current->spec().to_json());
-  answer["bundle"] = current->bundle().version();
-  answer["added_items"] = current->catalogue()->added() - 1;
-  answer["histories"] = histories_->kind();
-  return answer;
 }
 
 }  // namespace llmcf::serve

@@ -76,6 +76,18 @@ BundleContext context_of(const Json& json) {
           .gated = json.at("gated").get<bool>()};
 }
 
+Json sequence_json(const BundleSequence& sequence) {
+  return {{"user_ids", sequence.user_ids},
+          {"fusion", sequence.concat_fusion ? "concat" : "add"},
+          {"context_weight", sequence.context_weight}};
+}
+
+BundleSequence sequence_of(const Json& json) {
+  return {.user_ids = json.at("user_ids").get<bool>(),
+          .concat_fusion = parse<int>(json, "fusion", {"add", "concat"}) == 1,
+          .context_weight = json.at("context_weight").get<double>()};
+}
+
 Json retrieval_json(const BundleSpec& spec) {
   const retrieval::RetrievalOptions& options = spec.retrieval;
   return {{"k", options.k},
@@ -122,7 +134,7 @@ Json tables_json(const std::vector<models::TableSpec>& tables) {
 int64_t BundleSpec::slot_features() const {
   models::FeatureSpec features;
   for (const BundleField& field : fields)
-    features.fields.push_back(field.spec);
+    if (field.spec.table >= 0) features.fields.push_back(field.spec);
   return models::slot_feature_count(features);
 }
 
@@ -130,32 +142,33 @@ std::string BundleSpec::to_json() const {
   Json figures = Json::object();
   for (const auto& [metric, value] : metrics)
     figures[metric] = value;
-  return Json{{"name", name},
-              {"variant", variant},
-              {"seed", seed},
-              {"created", created},
-              {"made_by", made_by},
-              {"data_version", data_version},
-              {"paper", paper},
-              {"metrics", figures},
-              {"backbone", backbone},
-              {"backbone_options", backbone_options},
-              {"embed_dim", embed_dim},
-              {"context", context_json(context)},
-              {"tables", tables_json(tables)},
-              {"fields", fields_json(fields)},
-              {"sequence_fields", sequence_fields},
-              {"history_length", history_length},
-              {"text_dim", text_dim},
-              {"users", users},
-              {"items", items},
-              {"examples", examples},
-              {"retrieval", retrieval_json(*this)},
-              {"reasoners", reasoners},
-              {"encoder", encoder},
-              {"newest_example", newest_example},
-              {"log_end", log_end}}
-      .dump();
+  Json json{{"name", name},
+            {"variant", variant},
+            {"seed", seed},
+            {"created", created},
+            {"made_by", made_by},
+            {"data_version", data_version},
+            {"paper", paper},
+            {"metrics", figures},
+            {"backbone", backbone},
+            {"backbone_options", backbone_options},
+            {"embed_dim", embed_dim},
+            {"context", context_json(context)},
+            {"tables", tables_json(tables)},
+            {"fields", fields_json(fields)},
+            {"sequence_fields", sequence_fields},
+            {"history_length", history_length},
+            {"text_dim", text_dim},
+            {"users", users},
+            {"items", items},
+            {"examples", examples},
+            {"retrieval", retrieval_json(*this)},
+            {"reasoners", reasoners},
+            {"encoder", encoder},
+            {"newest_example", newest_example},
+            {"log_end", log_end}};
+  if (sequence) json["sequence"] = sequence_json(*sequence);
+  return json.dump();
 }
 
 BundleSpec BundleSpec::from_json(const std::string& text) {
@@ -176,6 +189,7 @@ BundleSpec BundleSpec::from_json(const std::string& text) {
     read("backbone_options", spec.backbone_options);
     read("embed_dim", spec.embed_dim);
     spec.context = context_of(json.at("context"));
+    if (json.contains("sequence")) spec.sequence = sequence_of(json.at("sequence"));
     for (const Json& table : json.at("tables"))
       spec.tables.push_back(
           {.name = table.at("name").get<std::string>(), .rows = table.at("rows").get<int64_t>()});
