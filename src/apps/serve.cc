@@ -85,8 +85,9 @@ void add_serve(CLI::App& app) {
                    "a published sequence model, whose items the bundle's model ranks")
       ->check(CLI::ExistingFile);
   command
-      ->add_option("--config", arguments->config,
-                   "listen, keys, histories, limits, canary, shadow, candidates, first_stage (YAML)")
+      ->add_option(
+          "--config", arguments->config,
+          "listen, keys, histories, limits, canary, shadow, candidates, first_stage (YAML)")
       ->check(CLI::ExistingFile);
   command->add_option("--address", arguments->address, "IP address to listen on (127.0.0.1)");
   command->add_option("--port", arguments->port, "port to listen on (8080); 0 = a free one")

@@ -62,8 +62,8 @@ std::shared_ptr<Release> Service::open(Role role, const std::filesystem::path& f
   const Bundle& bundle = next->deployment.bundle();
   std::vector<ItemDefinition> items;
   for (const StoredItem& stored : histories_->items()) {
-    if (next->deployment.sequence() != nullptr) break;       // none can be added to it
-    if (bundle.items().find(stored.name)) continue;  // the bundle has learned about it
+    if (next->deployment.sequence() != nullptr) break;  // none can be added to it
+    if (bundle.items().find(stored.name)) continue;     // the bundle has learned about it
     try {
       const Json json = Json::parse(stored.json);
       JsonReader reader(json);
