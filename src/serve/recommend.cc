@@ -126,12 +126,12 @@ std::vector<int32_t> Service::diversified(const View& view, const Scored& scored
   return taken;
 }
 
-std::string Service::recommend(const Json& body) {
+RankedAnswers Service::recommend(const Json& body) {
   return each(body, &Service::recommend_one);
 }
 
-std::string Service::recommend_one(JsonReader& request) {
-  const View view = view_of(request);
+Ranked Service::recommend_one(JsonReader& request, const Arrival& arrived) {
+  const View view = view_of(request, arrived);
   const auto k =
       static_cast<size_t>(request.integer("k", 10, 1, static_cast<int64_t>(limits_.candidates)));
   const auto first_stage =
@@ -149,7 +149,7 @@ std::string Service::recommend_one(JsonReader& request) {
   const std::vector<int32_t> order = diversity > 0
                                          ? diversified(view, scored, candidates, k, diversity)
                                          : best_first(scored.logits, k);
-  return answer(view, scored, candidates, nullptr, order, {});
+  return answer(view, scored, candidates, nullptr, order);
 }
 
 }  // namespace llmcf::serve

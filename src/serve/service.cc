@@ -1,7 +1,6 @@
 #include "serve/service.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include <fmt/format.h>
 
@@ -74,17 +73,16 @@ Json Service::reload() {
 }
 
 // One request, or those of a batch.
-std::string Service::each(const Json& body, std::string (Service::*one)(JsonReader&)) {
+RankedAnswers Service::each(const Json& body, One one) {
+  const Arrival arrived = arrival();
   JsonReader reader(body);
-  if (!body.contains("requests")) return (this->*one)(reader);
+  if (!body.contains("requests")) return {.batch = false, .each = {(this->*one)(reader, arrived)}};
   auto requests = reader.objects("requests", limits_.batch);
   reader.finish();
-  std::string answers = "{\"responses\":[";
-  for (JsonReader& request : *requests) {
-    if (!answers.ends_with('[')) answers += ',';
-    answers += (this->*one)(request);
-  }
-  return answers + "]}";
+  RankedAnswers answers{.batch = true, .each = {}};
+  for (JsonReader& request : *requests)
+    answers.each.push_back((this->*one)(request, arrived));
+  return answers;
 }
 
 // An explicit history, or the log's and what has been appended since.
@@ -122,10 +120,16 @@ void Service::read_history(JsonReader& request, View& view) {
   metrics_.unknown("history_item", view.unknown_history);
 }
 
-Service::View Service::view_of(JsonReader& request) {
+Service::Arrival Service::arrival() const {
+  auto current = deployment();
+  auto catalogue = current->catalogue();
+  return {.deployment = std::move(current), .catalogue = std::move(catalogue)};
+}
+
+Service::View Service::view_of(JsonReader& request, const Arrival& arrived) {
   View view;
-  view.deployment = deployment();
-  view.catalogue = view.deployment->catalogue();
+  view.deployment = arrived.deployment;
+  view.catalogue = arrived.catalogue;
   read_history(request, view);
   view.time = request.integer("time", now(), 0, kLatest);
   const auto& fields = view.deployment->spec().fields;
@@ -195,41 +199,32 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
 }
 
 // `names`: what the request called its candidates; null = as the catalogue does. `order`: their
-// places. Written by hand: a thousand items as a tree of JSON values take longer than their scores.
-std::string Service::answer(const View& view, const Scored& scored,
-                            std::span<const int32_t> candidates,
-                            const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown) {
-  std::string text =
-      fmt::format(R"({{"bundle":"{}","known_user":{},"history":{},"fallback":{})",
-                  view.deployment->bundle().version(), view.known_user, view.history.size(),
-                  scored.without_examples ? "\"no_examples\"" : "null");
-  if (view.unknown_history > 0)
-    fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})", view.unknown_history);
-  if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
-  text += ",\"items\":[";
-  const char* separator = "";
+// places.
+Ranked Service::answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
+                       const std::vector<std::string>* names, std::span<const int32_t> order) {
+  Ranked answer;
+  answer.bundle = view.deployment->bundle().version();
+  answer.known_user = view.known_user;
+  answer.history = view.history.size();
+  if (scored.without_examples) answer.fallback = "no_examples";
+  answer.unknown_history = view.unknown_history;
+  answer.items.reserve(order.size());
   for (const int32_t at : order) {
     const auto index = static_cast<size_t>(at);
-    text += separator;
-    text += "{\"item\":";
-    append_text(names != nullptr ? std::string_view((*names)[index])
-                                 : view.catalogue->name(candidates[index]),
-                text);
-    fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})",
-                   probability(scored.logits[index]));
-    separator = ",";
+    answer.items.push_back({.name = names != nullptr
+                                        ? (*names)[index]
+                                        : std::string(view.catalogue->name(candidates[index])),
+                            .score = probability(scored.logits[index])});
   }
-  text += "]}";
-  return text;
+  return answer;
 }
 
-std::string Service::rank(const Json& body) {
+RankedAnswers Service::rank(const Json& body) {
   return each(body, &Service::rank_one);
 }
 
-std::string Service::rank_one(JsonReader& request) {
-  const View view = view_of(request);
+Ranked Service::rank_one(JsonReader& request, const Arrival& arrived) {
+  const View view = view_of(request, arrived);
   const auto names = request.texts("candidates", limits_.candidates);
   if (!names) request.fail("candidates", "is missing: the items to rank");
   const auto k = static_cast<size_t>(
@@ -247,12 +242,14 @@ std::string Service::rank_one(JsonReader& request) {
   }
   const Scored scored = score(view, candidates, nullptr);
   metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
-  return answer(view, scored, candidates, &*names, best_first(scored.logits, k), unknown);
+  Ranked ranked = answer(view, scored, candidates, &*names, best_first(scored.logits, k));
+  ranked.unknown_candidates = std::move(unknown);
+  return ranked;
 }
 
 Json Service::explain(const Json& body) {
   JsonReader request(body);
-  const View view = view_of(request);
+  const View view = view_of(request, arrival());
   const std::string name = request.required_text("item");
   request.finish();
   ScratchArena& arena = arena_of_thread();

@@ -1,4 +1,5 @@
-// What the service answers: JSON in, JSON out, no HTTP in here. One class, one method per endpoint.
+// What the service answers: JSON or plain structures, no transport in here. One class, one method
+// per endpoint.
 //
 // Invariants:
 //  1. A request uses one deployment (and one catalogue of it) from start to end, whatever is
@@ -20,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/answers.h"
 #include "serve/deployment.h"
 #include "serve/history_store.h"
 #include "serve/json_reader.h"
@@ -45,9 +47,8 @@ class Service {
   Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
           const ServiceLimits& limits);
 
-  // JSON texts.
-  std::string rank(const Json& body);
-  std::string recommend(const Json& body);
+  RankedAnswers rank(const Json& body);
+  RankedAnswers recommend(const Json& body);
   Json explain(const Json& body);
   Json add_events(const Json& body);
   Json add_items(const Json& body);
@@ -61,22 +62,23 @@ class Service {
   std::shared_ptr<Deployment> deployment() const;
 
  private:
+  struct Arrival;
   struct View;
   struct Scored;
+  using One = Ranked (Service::*)(JsonReader&, const Arrival&);
 
-  std::string each(const Json& body, std::string (Service::*one)(JsonReader&));
-  std::string rank_one(JsonReader& request);
-  std::string recommend_one(JsonReader& request);
-  View view_of(JsonReader& request);
+  Arrival arrival() const;
+  RankedAnswers each(const Json& body, One one);
+  Ranked rank_one(JsonReader& request, const Arrival& arrived);
+  Ranked recommend_one(JsonReader& request, const Arrival& arrived);
+  View view_of(JsonReader& request, const Arrival& arrived);
   void read_history(JsonReader& request, View& view);
   Scored score(const View& view, std::span<const int32_t> candidates, float* attention);
   std::vector<int32_t> seeds(const View& view, size_t wanted,
                              const std::vector<char>& hidden) const;
   std::vector<char> hidden_items(JsonReader& request, const View& view) const;
-  static std::string answer(const View& view, const Scored& scored,
-                            std::span<const int32_t> candidates,
-                            const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown);
+  static Ranked answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
+                       const std::vector<std::string>* names, std::span<const int32_t> order);
   std::vector<int32_t> diversified(const View& view, const Scored& scored,
                                    std::span<const int32_t> candidates, size_t k,
                                    double diversity) const;
