@@ -30,6 +30,10 @@ std::vector<std::string> keys_from(const Config& section, const std::string& key
   return keys;
 }
 
+void answer(net::ServerResponse& response, const Json& body) {
+  response.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 // The release that a body names; without a body the primary.
 Role named_role(const std::string& body) {
   if (body.empty()) return Role::kPrimary;

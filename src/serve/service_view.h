@@ -48,12 +48,6 @@ inline std::vector<int32_t> best_first(std::span<const float> scores, size_t k) 
   return order;
 }
 
-// What was in service when a body arrived: one for all requests of a batch.
-struct Service::Arrival {
-  std::shared_ptr<Deployment> deployment;
-  std::shared_ptr<const Catalogue> catalogue;
-};
-
 // What a body found when it arrived.
 struct Service::Arrival {
   std::shared_ptr<const Lineup> lineup;
