@@ -25,6 +25,7 @@ find_package(prometheus-cpp REQUIRED)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(libpq REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(grpcpp QUIET IMPORTED_TARGET grpc++)  # optional: `llmcf serve` over gRPC
 if(LLMCF_TESTS)
   find_package(GTest REQUIRED)
 endif()

@@ -8,5 +8,5 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/llmcfConfigVersion.cmake
 install(EXPORT llmcf-targets NAMESPACE llmcf:: DESTINATION "${_package}")
 install(FILES "${PROJECT_BINARY_DIR}/llmcfConfig.cmake" "${PROJECT_BINARY_DIR}/llmcfConfigVersion.cmake"
               "${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake" DESTINATION "${_package}")
-install(DIRECTORY deploy configs DESTINATION "${CMAKE_INSTALL_DATADIR}/llmcf")
+install(DIRECTORY deploy configs proto DESTINATION "${CMAKE_INSTALL_DATADIR}/llmcf")
 install(FILES README.md ARCHITECTURE.md CHANGELOG.md LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

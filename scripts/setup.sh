@@ -16,10 +16,12 @@ packages=(
   sentencepiece
   # program
   libcli11-dev libspdlog-dev libfmt-dev libcurl4-openssl-dev libboost-dev libssl-dev prometheus-cpp-dev libhiredis-dev libpq-dev
+  # program, optional: gRPC
+  libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
   # report: the charts' library, embedded into its page
   libjs-chart.js
   # tests and benchmarks (python3 runs the scripted HTTP server that the tests talk to, openssl makes certificates, curl and wrk ask)
-  libgtest-dev libgmock-dev libbenchmark-dev curl redis-server postgresql wrk python3 openssl time
+  libgtest-dev libgmock-dev libbenchmark-dev curl redis-server postgresql wrk python3 python3-grpcio openssl time
 )
 
 say() { printf 'setup: %s\n' "$*"; }

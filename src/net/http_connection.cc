@@ -34,6 +34,11 @@ bool is_plain_id(std::string_view id) {
 
 }  // namespace
 
+std::string ServerContext::id_for(std::string_view given) {
+  if (is_plain_id(given)) return std::string(given);
+  return fmt::format("{:016x}", (next_id++ * 0x9E3779B97F4A7C15U) ^ id_salt);
+}
+
 // ---- Connection: life and time ----
 
 Connection::Connection(AnyStream::Socket socket, ServerContext& context)
@@ -226,11 +231,9 @@ void Connection::on_read_error(ErrorCode error) {
 // ---- Connection: handling ----
 
 std::string Connection::request_id() const {
-  if (parser_ && parser_->is_header_done()) {
-    const auto given = parser_->get()["X-Request-Id"];
-    if (is_plain_id({given.data(), given.size()})) return {given.data(), given.size()};
-  }
-  return fmt::format("{:016x}", (context_.next_id++ * 0x9E3779B97F4A7C15U) ^ context_.id_salt);
+  if (!parser_ || !parser_->is_header_done()) return context_.id_for({});
+  const auto given = parser_->get()["X-Request-Id"];
+  return context_.id_for({given.data(), given.size()});
 }
 
 std::shared_ptr<Exchange> Connection::make_exchange() {

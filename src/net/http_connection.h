@@ -43,6 +43,9 @@ struct ServerContext {
   std::atomic<int64_t> requests = 0, overloaded = 0, late = 0;
   std::atomic<uint64_t> next_id = 0;
   uint64_t id_salt = 0;
+
+  // The id of a request whose client called it `given` (empty = nothing).
+  std::string id_for(std::string_view given);
 };
 
 // A socket, plain or under TLS, as Beast wants streams.

@@ -319,4 +319,14 @@ ServerStatistics HttpServer::statistics() const {
   return result;
 }
 
+bool HttpServer::run(std::function<void()> task) {
+  const bool taken = impl_->workers.try_push(std::move(task));
+  if (!taken) ++impl_->context.overloaded;
+  return taken;
+}
+
+std::string HttpServer::request_id(std::string_view given) {
+  return impl_->context.id_for(given);
+}
+
 }  // namespace llmcf::net

@@ -173,6 +173,13 @@ class HttpServer {
   void stop(std::chrono::milliseconds patience);
   ServerStatistics statistics() const;
 
+  // For requests that come another way and are to share workers, queue and ids with these.
+  // Runs `task`, which must not throw, as handlers are run. False, counted as overloaded, if the
+  // queue is full or the server is stopped; a task that still waits when it stops is dropped.
+  bool run(std::function<void()> task);
+  // `given` if it is plain (ServerRequest::id), else a new one.
+  std::string request_id(std::string_view given);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -1,5 +1,6 @@
 #include "serve/api.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -8,6 +9,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/strings.h"
+#include "serve/access.h"
+#include "serve/rpc_server.h"
 
 namespace llmcf::serve {
 
@@ -25,21 +28,6 @@ std::vector<std::string> keys_from(const Config& section, const std::string& key
   if (keys.empty())
     section.fail(key, fmt::format("names the variable {}, which holds no key", variable));
   return keys;
-}
-
-// Takes as long whatever the difference.
-bool equal(std::string_view left, std::string_view right) {
-  size_t different = left.size() ^ right.size();
-  for (size_t i = 0; i < left.size(); ++i)
-    different |= static_cast<size_t>(left[i] ^ (i < right.size() ? right[i] : '\0'));
-  return different == 0;
-}
-
-bool holds(const std::vector<std::string>& keys, std::string_view key) {
-  bool found = false;
-  for (const std::string& known : keys)
-    found = equal(known, key) || found;
-  return found;
 }
 
 void answer(net::ServerResponse& response, const Json& body) {
@@ -81,6 +69,13 @@ ApiOptions ApiOptions::from(const Config& config) {
   };
   server.certificate = file("certificate");
   server.key = file("key");
+  if (listen.has("grpc_port")) {
+    options.grpc_port = static_cast<uint16_t>(listen.get_int("grpc_port", 0, 0, 65535));
+    if (!RpcServer::available())
+      listen.fail("grpc_port",
+                  "is given, but this program was built without gRPC: leave it out, or install "
+                  "libgrpc++-dev, protobuf-compiler and protobuf-compiler-grpc and build again");
+  }
   listen.finish();
   const Config keys = config.section("keys");
   options.keys = keys_from(keys, "env");
@@ -105,24 +100,33 @@ Api::Api(Service& service, const ApiOptions& options)
               options_.server.address);
   add_routes();
   server_->start();
+  if (options_.grpc_port) rpc_ = std::make_unique<RpcServer>(service_, *server_, options_);
 }
 
 Api::~Api() {
+  drain();
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  if (rpc_) rpc_->stop(kPatience);  // first: its calls run on the workers of the other
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+  server_->stop(std::max(left, std::chrono::milliseconds(0)));
+}
+
+std::string Api::rpc_target() const {
+  return rpc_ ? rpc_->target() : "";
+}
+
+void Api::drain() {
   ready_ = false;
-  server_->stop(kPatience);
+  if (rpc_) rpc_->drain();
 }
 
 void Api::check_key(const net::ServerRequest& request, bool admin) const {
   if (options_.keys.empty() && !admin) return;
-  std::string key = request.header("x-api-key").value_or("");
-  constexpr std::string_view kBearer = "Bearer ";
-  if (const auto given = request.header("authorization"); given && given->starts_with(kBearer))
-    key = given->substr(kBearer.size());
+  const std::string key = key_in(request.header("authorization"), request.header("x-api-key"));
   const bool known = holds(options_.admin_keys, key) || (!admin && holds(options_.keys, key));
   if (!known)
-    throw net::HttpError(401,
-                         admin ? "needs an admin key: Authorization: Bearer KEY"
-                               : "needs a key: Authorization: Bearer KEY, or X-API-Key: KEY",
+    throw net::HttpError(401, admin ? "needs an admin key: Authorization: Bearer KEY" : kNeedsKey,
                          {}, {{"WWW-Authenticate", "Bearer"}});
 }
 
@@ -133,33 +137,27 @@ void Api::guarded(const std::string& method, const std::string& path, bool admin
       [this, method, path, admin, handler](const net::ServerRequest& request,
                                            net::ServerResponse& response) {
         const auto start = std::chrono::steady_clock::now();
-        std::string problem;
-        int status = 500;
+        Answered answered = {.id = request.id,
+                             .method = method,
+                             .path = path,
+                             .remote = request.remote,
+                             .bytes = request.body.size()};
         const auto tell = [&] {
-          const double seconds =
+          answered.seconds =
               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-          service_.metrics().request(path, status, seconds);
-          Json line = {{"id", request.id},
-                       {"method", method},
-                       {"path", path},
-                       {"status", status},
-                       {"ms", std::round(seconds * 1e6) / 1e3},
-                       {"remote", request.remote},
-                       {"bytes", request.body.size()}};
-          if (!problem.empty()) line["error"] = problem;
-          log::info("{}", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+          account(answered, service_.metrics());
         };
         try {
           check_key(request, admin);
           handler(request, response);
-          status = response.status;
+          answered.status = response.status;
         } catch (const net::HttpError& error) {
-          status = error.status();
-          problem = error.what();
+          answered.status = error.status();
+          answered.problem = error.what();
           tell();
           throw;
         } catch (const std::exception& error) {
-          problem = error.what();
+          answered.problem = error.what();
           tell();
           throw;
         }
@@ -174,10 +172,10 @@ void Api::post(const std::string& path, Endpoint endpoint) {
           });
 }
 
-void Api::post(const std::string& path, TextEndpoint endpoint) {
+void Api::post(const std::string& path, RankingEndpoint endpoint) {
   guarded("POST", path, false,
           [this, endpoint](const net::ServerRequest& request, net::ServerResponse& response) {
-            response.body = (service_.*endpoint)(parse_object(request.body), request.id);
+            response.body = json_text((service_.*endpoint)(parse_object(request.body), request.id));
           });
 }
 

@@ -1,8 +1,8 @@
-// The service over HTTP: routes, keys, logs, metrics.
+// The service over HTTP: routes, keys, logs, metrics; and beside it over gRPC (rpc_server.h).
 //
 //   listen: {address: 127.0.0.1, port: 8080, workers: 4, queue: 64, io_threads: 1,
 //            max_connections: 512, max_body_bytes: 4194304, max_header_bytes: 16384,
-//            request_timeout_ms: 10000, certificate: "", key: ""}
+//            request_timeout_ms: 10000, certificate: "", key: "", grpc_port: absent = no gRPC}
 //   keys: {env: LLMCF_API_KEYS, admin_env: LLMCF_ADMIN_KEYS}   # variables with keys, by commas
 //   histories: {...}      # history_store.h
 //   limits: {...}         # service.h
@@ -35,10 +35,13 @@ struct ApiOptions {
   ServiceLimits limits;
   std::optional<SecondBundle> canary, shadow;
   FirstStageOptions first_stage;
+  std::optional<uint16_t> grpc_port;  // 0 = a free one
 
   // Reads the sections above; `histories` is read by open_history_store(). Throws InputError.
   static ApiOptions from(const Config& config);
 };
+
+class RpcServer;
 
 class Api {
  public:
@@ -49,15 +52,16 @@ class Api {
 
   std::string url() const { return server_->url(); }
   uint16_t port() const { return server_->port(); }
+  std::string rpc_target() const;  // "127.0.0.1:9090"; empty without gRPC
   // Not ready any more: /ready says 503, so that a balancer sends nothing new.
-  void drain() { ready_ = false; }
+  void drain();
 
  private:
   using Endpoint = Json (Service::*)(const Json& body);
-  using TextEndpoint = std::string (Service::*)(const Json& body, const std::string& id);
+  using RankingEndpoint = RankedAnswers (Service::*)(const Json& body, const std::string& id);
 
   void post(const std::string& path, Endpoint endpoint);
-  void post(const std::string& path, TextEndpoint endpoint);
+  void post(const std::string& path, RankingEndpoint endpoint);
   void add_admin_routes();
   void add_routes();
   // Runs a handler with keys checked, timed, counted and logged.
@@ -69,6 +73,7 @@ class Api {
   ApiOptions options_;
   std::atomic<bool> ready_ = true;
   std::unique_ptr<net::HttpServer> server_;
+  std::unique_ptr<RpcServer> rpc_;  // null without gRPC; uses server_
 };
 
 // The OpenAPI 3 document of these routes.

@@ -128,11 +128,11 @@ std::vector<int32_t> Service::diversified(const View& view, const Scored& scored
   return taken;
 }
 
-std::string Service::recommend(const Json& body, const std::string& id) {
+RankedAnswers Service::recommend(const Json& body, const std::string& id) {
   return each(body, id, &Service::recommend_one);
 }
 
-std::string Service::recommend_one(JsonReader& request, const Arrival& arrival) {
+Ranked Service::recommend_one(JsonReader& request, const Arrival& arrival) {
   const View view = view_of(request, arrival);
   const auto k =
       static_cast<size_t>(request.integer("k", 10, 1, static_cast<int64_t>(limits_.candidates)));
@@ -152,9 +152,10 @@ std::string Service::recommend_one(JsonReader& request, const Arrival& arrival) 
   const std::vector<int32_t> order = diversity > 0
                                          ? diversified(view, scored, candidates, k, diversity)
                                          : best_first(scored.logits, k);
-  std::string text = answer(view, scored, candidates, nullptr, order, {}, listed.stage);
+  Ranked ranked = answer(view, scored, candidates, nullptr, order);
+  ranked.first_stage = listed.stage;
   answered(view, scored, candidates, nullptr);
-  return text;
+  return ranked;
 }
 
 }  // namespace llmcf::serve

@@ -1,7 +1,6 @@
 #include "serve/service.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include <fmt/format.h>
 
@@ -46,18 +45,16 @@ Service::Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> his
 }
 
 // One request, or those of a batch.
-std::string Service::each(const Json& body, const std::string& id, One one) {
+RankedAnswers Service::each(const Json& body, const std::string& id, One one) {
   JsonReader reader(body);
   const Arrival arrival{releases_.lineup(), id};
-  if (!body.contains("requests")) return (this->*one)(reader, arrival);
+  if (!body.contains("requests")) return {.batch = false, .each = {(this->*one)(reader, arrival)}};
   auto requests = reader.objects("requests", limits_.batch);
   reader.finish();
-  std::string answers = "{\"responses\":[";
-  for (JsonReader& request : *requests) {
-    if (!answers.ends_with('[')) answers += ',';
-    answers += (this->*one)(request, arrival);
-  }
-  return answers + "]}";
+  RankedAnswers answers{.batch = true, .each = {}};
+  for (JsonReader& request : *requests)
+    answers.each.push_back((this->*one)(request, arrival));
+  return answers;
 }
 
 // An explicit history, or the log's and what has been appended since.
@@ -159,46 +156,34 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
 }
 
 // `names`: what the request called its candidates; null = as the catalogue does. `order`: their
-// places. Written by hand: a thousand items as a tree of JSON values take longer than their scores.
-std::string Service::answer(const View& view, const Scored& scored,
-                            std::span<const int32_t> candidates,
-                            const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown, std::string_view stage) {
-  std::string text = fmt::format(
-      R"({{"bundle":"{}","release":"{}","known_user":{},"history":{},"fallback":{})",
-      view.deployment->bundle().version(), role_name(view.release->role), view.known_user,
-      view.history.size(), scored.without_examples ? "\"no_examples\"" : "null");
-  if (view.unknown_history > 0)
-    fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})", view.unknown_history);
-  if (!stage.empty()) fmt::format_to(std::back_inserter(text), R"(,"first_stage":"{}")", stage);
-  if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
-  text += ",\"items\":[";
-  const char* separator = "";
+// places.
+Ranked Service::answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
+                       const std::vector<std::string>* names, std::span<const int32_t> order) {
+  Ranked answer;
+  answer.bundle = view.deployment->bundle().version();
+  answer.release = role_name(view.release->role);
+  answer.known_user = view.known_user;
+  answer.history = view.history.size();
+  if (scored.without_examples) answer.fallback = "no_examples";
+  answer.unknown_history = view.unknown_history;
+  answer.products = scored.products;
+  answer.items.reserve(order.size());
   for (const int32_t at : order) {
     const auto index = static_cast<size_t>(at);
-    text += separator;
-    text += "{\"item\":";
-    append_text(names != nullptr ? std::string_view((*names)[index])
-                                 : view.catalogue->name(candidates[index]),
-                text);
     const float logit = scored.logits[index];
-    if (!scored.products)
-      fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})", probability(logit));
-    else if (std::isfinite(logit))
-      fmt::format_to(std::back_inserter(text), R"(,"score":{:.9g}}})", logit);
-    else
-      text += ",\"score\":null}";
-    separator = ",";
+    answer.items.push_back({.name = names != nullptr
+                                        ? (*names)[index]
+                                        : std::string(view.catalogue->name(candidates[index])),
+                            .score = scored.products ? logit : probability(logit)});
   }
-  text += "]}";
-  return text;
+  return answer;
 }
 
-std::string Service::rank(const Json& body, const std::string& id) {
+RankedAnswers Service::rank(const Json& body, const std::string& id) {
   return each(body, id, &Service::rank_one);
 }
 
-std::string Service::rank_one(JsonReader& request, const Arrival& arrival) {
+Ranked Service::rank_one(JsonReader& request, const Arrival& arrival) {
   const View view = view_of(request, arrival);
   const auto names = request.texts("candidates", limits_.candidates);
   if (!names) request.fail("candidates", "is missing: the items to rank");
@@ -217,10 +202,10 @@ std::string Service::rank_one(JsonReader& request, const Arrival& arrival) {
   }
   const Scored scored = score(view, candidates, nullptr);
   metrics_.unknown("candidate", static_cast<int64_t>(unknown.size()));
-  std::string text =
-      answer(view, scored, candidates, &*names, best_first(scored.logits, k), unknown);
+  Ranked ranked = answer(view, scored, candidates, &*names, best_first(scored.logits, k));
+  ranked.unknown_candidates = std::move(unknown);
   answered(view, scored, candidates, &*names);
-  return text;
+  return ranked;
 }
 
 Json Service::explain(const Json& body, const std::string& request_id) {

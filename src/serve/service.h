@@ -1,4 +1,5 @@
-// What the service answers: JSON in, JSON out, no HTTP in here. One class, one method per endpoint.
+// What the service answers: JSON or plain structures, no transport in here. One class, one method
+// per endpoint.
 //
 // Invariants:
 //  1. A request uses one release (and one catalogue of it) from start to end, whatever is swapped
@@ -23,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/answers.h"
 #include "serve/background_queue.h"
 #include "serve/deployment.h"
 #include "serve/first_stage.h"
@@ -56,9 +58,9 @@ class Service {
   Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
           const ServiceLimits& limits, FirstStageOptions first_stage = {});
 
-  // JSON texts. `id`: of the request; decides for the canary where no user is named.
-  std::string rank(const Json& body, const std::string& id = "");
-  std::string recommend(const Json& body, const std::string& id = "");
+  // `id`: of the request; decides for the canary where no user is named.
+  RankedAnswers rank(const Json& body, const std::string& id = "");
+  RankedAnswers recommend(const Json& body, const std::string& id = "");
   Json explain(const Json& body, const std::string& id = "");
   Json add_events(const Json& body);
   Json add_items(const Json& body);
@@ -87,11 +89,11 @@ class Service {
   struct View;
   struct Scored;
   struct Listed;
-  using One = std::string (Service::*)(JsonReader&, const Arrival&);
+  using One = Ranked (Service::*)(JsonReader&, const Arrival&);
 
-  std::string each(const Json& body, const std::string& id, One one);
-  std::string rank_one(JsonReader& request, const Arrival& arrival);
-  std::string recommend_one(JsonReader& request, const Arrival& arrival);
+  RankedAnswers each(const Json& body, const std::string& id, One one);
+  Ranked rank_one(JsonReader& request, const Arrival& arrival);
+  Ranked recommend_one(JsonReader& request, const Arrival& arrival);
   View view_of(JsonReader& request, const Arrival& arrival);
   void read_history(JsonReader& request, View& view);
   Scored score(const View& view, std::span<const int32_t> candidates, float* attention);
@@ -105,10 +107,8 @@ class Service {
   void pair(Deployment& ranking);
   std::vector<int32_t> seeds(const View& view, size_t wanted, std::span<const char> hidden) const;
   std::vector<char> hidden_items(JsonReader& request, const View& view) const;
-  static std::string answer(const View& view, const Scored& scored,
-                            std::span<const int32_t> candidates,
-                            const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown, std::string_view stage = {});
+  static Ranked answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
+                       const std::vector<std::string>* names, std::span<const int32_t> order);
   std::vector<int32_t> diversified(const View& view, const Scored& scored,
                                    std::span<const int32_t> candidates, size_t k,
                                    double diversity) const;

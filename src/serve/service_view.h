@@ -48,20 +48,6 @@ inline std::vector<int32_t> best_first(std::span<const float> scores, size_t k) 
   return order;
 }
 
-// Adds a JSON text.
-inline void append_text(std::string_view text, std::string& out) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
-    return c >= ' ' && c < 127 && c != '"' && c != '\\';
-  });
-  if (plain) {
-    out += '"';
-    out += text;
-    out += '"';
-  } else {
-    out += Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-  }
-}
-
 // What a body found when it arrived.
 struct Service::Arrival {
   std::shared_ptr<const Lineup> lineup;

@@ -11,50 +11,30 @@ import tempfile
 import time
 
 import small_run
+from served import Server, publish
 from small_run import expect
 
-
-def publish(program, root, variant):
-    done = subprocess.run([program, "--quiet", "--threads", "1", "publish", "run.yaml", "--variant", variant, "--out",
-                           "shop.bundle"], capture_output=True, text=True, cwd=root)
-    expect(done.returncode == 0 and "published" in done.stdout, f"publish {variant}: {done.stdout}{done.stderr}")
+CONFIG = "listen: {port: 0}\nhistories: {file: histories.sqlite}\n"
 
 
-class Server:
-    def __init__(self, program, root):
-        self.log = open(root / "serve.log", "a")
-        self.process = subprocess.Popen([program, "--threads", "1", "serve", "shop.bundle", "--config", "serve.yaml"],
-                                        stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=root)
-        line = self.process.stdout.readline()
-        expect("serving" in line, f"the service says where it is: {line}")
-        self.url = line.split()[-1]
-
-    def curl(self, path, body=None, status="200"):
-        command = ["curl", "--silent", "--show-error", "--max-time", "20", "--write-out", "\n%{http_code}",
-                   self.url + path]
-        if body is not None:
-            command += ["--data", json.dumps(body)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        expect(done.returncode == 0, f"curl {path}: {done.stderr}")
-        answer, _, code = done.stdout.rpartition("\n")
-        expect(code == status, f"{path}: status {code}, expected {status}: {answer}")
-        return json.loads(answer) if answer.startswith("{") else answer
-
-    def stop(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        return self.process.wait(timeout=30)
+def printed_request(server):
+    expect(server.example.startswith("curl "), f"a request to try is printed: {server.example}")
+    done = subprocess.run(["bash", "-c", server.example], capture_output=True, text=True, env=server.environment)
+    expect(done.returncode == 0, f"{server.example}: {done.stderr}")
+    return json.loads(done.stdout)
 
 
 def main(program):
     with tempfile.TemporaryDirectory() as directory:
         root = pathlib.Path(directory)
         small_run.make(program, root)
-        (root / "serve.yaml").write_text("listen: {port: 0}\nhistories: {file: histories.sqlite}\n")
         publish(program, root, "llmcf")
-        server = Server(program, root)
+        server = Server(program, root, CONFIG)
         first = server.curl("/v1/info")["bundle"]
         expect(server.curl("/ready") == {"status": "ready"}, "ready")
         best = server.curl("/v1/recommend", {"user": "U00001", "k": 5})
+        printed = printed_request(server)
+        expect(len(printed["items"]) == 5 and printed["known_user"], f"what `llmcf serve` prints works as printed: {printed}")
         expect(len(best["items"]) == 5 and best["known_user"], f"five items for a known user: {best}")
         names = [item["item"] for item in best["items"]]
         ranked = server.curl("/v1/rank", {"user": "U00001", "candidates": names})
@@ -68,19 +48,19 @@ def main(program):
             server.curl("/v1/events", {"events": [{"user": "someone new", "item": item}]})
             if index == 2:
                 server.stop(signal.SIGKILL)
-                server = Server(program, root)
+                server = Server(program, root, CONFIG)
         count = server.curl("/v1/rank", {"user": "someone new", "candidates": names})["history"]
         expect(count == 5, f"five acknowledged events, {count} found after kill -9")
 
         publish(program, root, "none")
-        server.process.send_signal(signal.SIGHUP)
+        server.hang_up()
         for _ in range(100):
             if server.curl("/v1/info")["bundle"] != first:
                 break
             time.sleep(0.05)
         expect(server.curl("/v1/info")["variant"] == "none", "SIGHUP puts the new bundle into service")
         (root / "shop.bundle").write_bytes(b"damaged")
-        server.process.send_signal(signal.SIGHUP)
+        server.hang_up()
         time.sleep(0.2)
         expect(server.curl("/v1/info")["variant"] == "none", "a damaged bundle does not come into service")
         expect(server.stop() == 0, "SIGTERM ends gracefully")

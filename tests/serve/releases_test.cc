@@ -40,7 +40,7 @@ class ReleasesTest : public ::testing::Test {
         primary(), open_sqlite_store(directory_.path() / "histories.sqlite"), limits);
   }
   Json rank(const Json& body, const std::string& id = "") {
-    return Json::parse(service_->rank(body, id));
+    return Json::parse(json_text(service_->rank(body, id)));
   }
   static Json request(const std::string& user, int items = 30) {
     Json list = Json::array();
@@ -123,11 +123,11 @@ TEST_F(ReleasesTest, AShadowChangesNoAnswerAndIsCompared) {
   std::map<std::string, Json> before;
   for (int user = 1; user <= 20; ++user)
     before["user-" + std::to_string(user)] = rank(request("user-" + std::to_string(user)));
-  const Json recommended = Json::parse(service_->recommend({{"user", "user-1"}}));
+  const Json recommended = Json::parse(json_text(service_->recommend({{"user", "user-1"}})));
   service_->put(Role::kShadow, SecondBundle{.file = second(), .share = 1});
   for (const auto& [user, answer] : before)
     EXPECT_EQ(rank(request(user)), answer);
-  EXPECT_EQ(Json::parse(service_->recommend({{"user", "user-1"}})), recommended);
+  EXPECT_EQ(Json::parse(json_text(service_->recommend({{"user", "user-1"}}))), recommended);
   service_->wait_for_shadow();
   const double scored = metric("llmcf_shadow_requests_total{result=\"scored\"}");
   const double dropped = metric("llmcf_shadow_requests_total{result=\"dropped\"}");

@@ -47,11 +47,11 @@ class SequenceServiceTest : public ::testing::Test {
   }
   Json recommend(Json body) {
     if (!body.contains("time")) body["time"] = kTime;
-    return Json::parse(service_->recommend(body));
+    return Json::parse(json_text(service_->recommend(body)));
   }
   Json rank(Json body) {
     body["time"] = kTime;
-    return Json::parse(service_->rank(body));
+    return Json::parse(json_text(service_->rank(body)));
   }
   static std::vector<std::string> names(const Json& answer) {
     std::vector<std::string> result;
@@ -188,8 +188,8 @@ TEST_F(SequenceServiceTest, AClickBundleRanksWhatASequenceBundleLists) {
   Service listing(file("sequence.bundle"), open_sqlite_store(file("other.sqlite")),
                   ServiceLimits{});
   Json allowed = items(21, 60);
-  const Json wanted = Json::parse(
-      listing.recommend({{"history", history}, {"k", 6}, {"allow", allowed}, {"time", kTime}}));
+  const Json wanted = Json::parse(json_text(
+      listing.recommend({{"history", history}, {"k", 6}, {"allow", allowed}, {"time", kTime}})));
   auto found = names(answer), expected = names(wanted);
   EXPECT_EQ(names(rank({{"history", history}, {"candidates", expected}})), found);
   std::sort(found.begin(), found.end());

@@ -306,7 +306,7 @@ TEST_F(ServiceTest, SwapsWithoutAMixedOrFailedRequest) {
   start();
   const std::string first = service_->deployment()->bundle().version();
   std::atomic<bool> stop = false;
-  std::atomic<int> failed = 0, answered = 0;
+  std::atomic<int> failed = 0, answered = 0, mixed = 0;
   std::set<std::string> versions;
   std::mutex guard;
   std::vector<std::jthread> threads;
@@ -326,8 +326,10 @@ TEST_F(ServiceTest, SwapsWithoutAMixedOrFailedRequest) {
           continue;
         }
         ++answered;
+        const Json answers = Json::parse(response.body)["responses"];
+        if (answers[0]["bundle"] != answers[1]["bundle"]) ++mixed;
         const std::lock_guard lock(guard);
-        versions.insert(Json::parse(response.body)["responses"][0]["bundle"]);
+        versions.insert(answers[0]["bundle"]);
       }
     });
   for (uint64_t seed = 2; seed < 6; ++seed) {
@@ -338,6 +340,7 @@ TEST_F(ServiceTest, SwapsWithoutAMixedOrFailedRequest) {
   stop = true;
   threads.clear();
   EXPECT_EQ(failed, 0);
+  EXPECT_EQ(mixed, 0);
   EXPECT_GT(answered, 0);
   EXPECT_GT(versions.size(), 1U);
   EXPECT_NE(service_->deployment()->bundle().version(), first);
