@@ -61,16 +61,18 @@ def ended(process):
 
 
 def make_root(installed, root, source, bundle):
-    """The image's second stage without Debian below it: the program, its libraries, the configuration."""
-    for directory in ("usr/local/bin", "etc/llmcf", "srv", "var/lib/llmcf", "tmp"):
+    """The image's second stage without Debian below it: the program, the libraries that the first stage collects (by its
+    own command), the loader, the configuration."""
+    root.mkdir()
+    program = installed / "usr/local/bin/llmcf"
+    collect = re.search(r"mkdir -p /libraries.*?-t /libraries$", (source / "deploy/Containerfile").read_text(), re.MULTILINE | re.DOTALL)[0]
+    subprocess.run(["bash", "-c", collect.replace("/libraries", str(root)).replace("ldd /llmcf", f"ldd {program}")], check=True)
+    for directory in ("usr/local/bin", "usr/lib64", "etc/llmcf", "srv", "var/lib/llmcf", "tmp"):
         (root / directory).mkdir(parents=True)
-    shutil.copy(installed / "usr/local/bin/llmcf", root / "usr/local/bin/llmcf")
-    libraries = subprocess.run(["ldd", root / "usr/local/bin/llmcf"], capture_output=True, text=True, check=True).stdout
-    expect("not found" not in libraries, f"the installed program finds its libraries: {libraries}")
-    for library in re.findall(r"(/\S+) \(0x", libraries):
-        to = root / library.lstrip("/")
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, to)
+    (root / "lib64").symlink_to("usr/lib64")
+    loader = re.search(r"(/\S*ld-linux\S*)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)[1]
+    shutil.copy(loader, root / loader.lstrip("/"))
+    shutil.copy(program, root / "usr/local/bin/llmcf")
     shutil.copy(source / "deploy/serve.yaml", root / "etc/llmcf/serve.yaml")
     for place in ("srv/current.bundle", "var/lib/llmcf/current.bundle"):
         shutil.copy(bundle, root / place)
