@@ -171,10 +171,12 @@ std::string Service::answer(const View& view, const Scored& scored,
                             std::span<const int32_t> candidates,
                             const std::vector<std::string>* names, std::span<const int32_t> order,
                             std::span<const std::string> unknown) {
+  const auto missing =
+      scored.without_examples ? std::optional(Fallback::kNoExamples) : view.text_fallback();
   std::string text = fmt::format(
       R"({{"bundle":"{}","release":"{}","known_user":{},"history":{},"fallback":{})",
       view.deployment->bundle().version(), role_name(view.release->role), view.known_user,
-      view.history.size(), scored.without_examples ? "\"no_examples\"" : "null");
+      view.history.size(), missing ? fmt::format("\"{}\"", fallback_name(*missing)) : "null");
   if (!view.unknown_history.empty())
     fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})",
                    view.unknown_history.size());

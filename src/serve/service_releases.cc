@@ -226,6 +226,12 @@ void Service::observe(const View& view, const Scored& scored, std::span<const in
   }
   if (scored.without_examples) record.mark(Fallback::kNoExamples);
   if (view.history.empty()) record.mark(Fallback::kNoHistory);
+  if (const auto missing = view.text_fallback()) record.mark(*missing);
+  const auto lengths = view.deployment->bundle().user_text_length();
+  const int64_t read = lengths.empty() ? 0 : lengths[static_cast<size_t>(view.user)];
+  if (read > 0)
+    release_metrics_.user_text_age(
+        view.release->role, std::max<int64_t>(0, static_cast<int64_t>(view.history.size()) - read));
   if (std::find(candidates.begin(), candidates.end(), view.deployment->unknown_item()) !=
       candidates.end())
     record.mark(Fallback::kUnknownCandidates);
