@@ -1,7 +1,7 @@
 // What a request for 1,000 candidates costs, stage by stage, on one core: a made-up bundle of
 // Beauty's shape (22,363 users, 12,101 items, 26,304 examples, 64 + 64-d retrieval vectors, DeepFM
-// + LLM-CF), or a published one named by LLMCF_BUNDLE; and the exact search over 25,000 examples of
-// 256-d.
+// + LLM-CF), or a published one named by LLMCF_BUNDLE. serve_search_bench.cc measures the search
+// over other pools.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -154,7 +154,7 @@ void run() {
     return;
   }
   set_thread_count(2);
-  const auto beauty = directory.path() / "beauty.bundle", wide = directory.path() / "wide.bundle";
+  const auto beauty = directory.path() / "beauty.bundle";
   write_toy_bundle({.users = 22363,
                     .items = 12101,
                     .examples = 26304,
@@ -172,23 +172,8 @@ void run() {
                     .token_hidden = 128,
                     .token = 32},
                    beauty);
-  write_toy_bundle({.users = 5000,
-                    .items = 12101,
-                    .examples = 25000,
-                    .history = 9,
-                    .brands = 2000,
-                    .clusters = 300,
-                    .text_width = 128,
-                    .log_width = 128,
-                    .folds = 1,
-                    .k = 8,
-                    .neighbours = 256,
-                    .embed_dim = 8,
-                    .tower = {24, 12}},
-                   wide);
   set_thread_count(1);
   bench_requests("serve.beauty", beauty, "8");
-  bench_requests("serve.pool_25k_256d", wide, "");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // llmcf serve: answers requests from a published bundle until it is told to stop (SIGTERM, SIGINT).
-// SIGHUP puts the bundle's file into service anew, and those of canary and shadow.
+// SIGHUP puts the bundles' files into service anew, those of canary and shadow too.
 #include <csignal>
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
@@ -16,6 +17,7 @@ namespace {
 
 struct ServeArguments {
   std::string bundle;
+  std::string candidates;
   std::string config;
   std::string address;
   int port = -1;
@@ -24,6 +26,8 @@ struct ServeArguments {
 Config config_of(const ServeArguments& arguments) {
   Config config =
       arguments.config.empty() ? Config::parse("{}", "serve.yaml") : Config::load(arguments.config);
+  if (!arguments.candidates.empty())
+    config.set("candidates.bundle", std::filesystem::absolute(arguments.candidates).string());
   if (!arguments.address.empty()) config.set("listen.address", arguments.address);
   if (arguments.port >= 0) config.set("listen.port", std::to_string(arguments.port));
   return config;
@@ -52,7 +56,7 @@ void run(const ServeArguments& arguments) {
   const Config config = config_of(arguments);
   const serve::ApiOptions options = serve::ApiOptions::from(config);
   serve::Service service(arguments.bundle, serve::open_history_store(config.section("histories")),
-                         options.limits);
+                         options.limits, options.first_stage);
   if (options.canary) service.put(serve::Role::kCanary, *options.canary);
   if (options.shadow) service.put(serve::Role::kShadow, *options.shadow);
   serve::Api api(service, options);
@@ -77,8 +81,13 @@ void add_serve(CLI::App& app) {
       ->required()
       ->check(CLI::ExistingFile);
   command
-      ->add_option("--config", arguments->config,
-                   "listen, keys, histories, limits, canary, shadow (YAML)")
+      ->add_option("--candidates", arguments->candidates,
+                   "a published sequence model, whose items the bundle's model ranks")
+      ->check(CLI::ExistingFile);
+  command
+      ->add_option(
+          "--config", arguments->config,
+          "listen, keys, histories, limits, canary, shadow, candidates, first_stage (YAML)")
       ->check(CLI::ExistingFile);
   command->add_option("--address", arguments->address, "IP address to listen on (127.0.0.1)");
   command->add_option("--port", arguments->port, "port to listen on (8080); 0 = a free one")

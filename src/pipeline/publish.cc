@@ -18,8 +18,10 @@
 #include "serve/retrieval_profile.h"
 #include "serve/scorer/backbone.h"
 #include "serve/scorer/prepare.h"
+#include "serve/scorer/sequence_backbone.h"
 #include "serve/search_index.h"
 #include "train/run_log.h"
+#include "train/sequence_store.h"
 
 namespace llmcf::pipeline {
 
@@ -66,7 +68,13 @@ class PublishJourney final : public Journey {
     std::vector<retrieval::Assignment> slots;
     train::FeatureInputs inputs = train::inputs_for(model_, feature_inputs(slots));
     inputs.teacher_logits = {};
-    features_ = std::make_unique<train::FeatureStore>(inputs, run_.variant->features);
+    if (task_ == Task::kClicks) {
+      clicks_ = std::make_unique<train::FeatureStore>(inputs, run_.variant->features);
+      features_ = clicks_.get();
+    } else {
+      sequences_ = std::make_unique<train::SequenceStore>(inputs, run_.variant->features);
+      features_ = &sequences_->base();
+    }
     describe();
     SafetensorsWriter writer;
     add_names(writer);
@@ -80,7 +88,7 @@ class PublishJourney final : public Journey {
     add_examples(writer);
     if (spec_.examples > 0) add_reference(writer);
     if (model_.context == models::ContextKind::kKar) add_user_texts(writer);
-    add_encoder(writer);
+    if (!spec_.encoder.empty()) add_encoder(writer);
     if (spec_.context.uses_retrieval()) add_retrieval(writer);
     serve::describe_bundle(writer, spec_);
     return finish(writer);
@@ -89,10 +97,8 @@ class PublishJourney final : public Journey {
  private:
   void check_served() const {
     const std::string place = fmt::format("variant '{}' cannot be published: ", run_.variant->name);
-    if (task_ != Task::kClicks)
-      throw Error(place + fmt::format("'{}' is a sequence backbone; click backbones can be served",
-                                      model_.backbone));
-    const auto& served = serve::served_backbones();
+    const auto& served =
+        task_ == Task::kClicks ? serve::served_backbones() : serve::served_sequence_backbones();
     if (std::find(served.begin(), served.end(), model_.backbone) == served.end())
       throw Error(place + unknown_name("backbone that can be served", model_.backbone, served));
   }
@@ -121,17 +127,12 @@ class PublishJourney final : public Journey {
                      .evidence = models::reads_slot_features(model_),
                      .alignment = model_.alignment,
                      .gated = model_.gated};
-    const models::FeatureSpec& features = features_->spec();
-    spec_.tables = features.tables;
-    spec_.sequence_fields = features.sequence_fields;
-    for (const train::FieldSource& field : features_->fields())
-      spec_.fields.push_back({.spec = field.spec,
-                              .kind = kind_of(field.kind),
-                              .item_field = item_field_of(field.spec),
-                              .pads = spec_.paper && field.spec.single &&
-                                      field.spec.role != models::FieldRole::kHistory});
+    if (task_ == Task::kClicks)
+      describe_fields();
+    else
+      describe_sequence();
     spec_.history_length = run_.variant->features.history_length;
-    spec_.text_dim = features.text_dim;
+    spec_.text_dim = features_->inputs().text_dim;
     spec_.users = dataset().num_users();
     spec_.items = dataset().num_items();
     spec_.retrieval = retrieval_options_;
@@ -144,7 +145,58 @@ class PublishJourney final : public Journey {
       spec_.newest_example = examples().time().back();
     }
     item_text();
-    spec_.encoder = item_text_->metadata("fingerprint");
+    // For items that are added while serving; a sequence model has no place for them.
+    if (task_ == Task::kClicks) spec_.encoder = item_text_->metadata("fingerprint");
+  }
+
+  void describe_fields() {
+    const models::FeatureSpec& features = features_->spec();
+    spec_.tables = features.tables;
+    spec_.sequence_fields = features.sequence_fields;
+    for (const train::FieldSource& field : features_->fields())
+      spec_.fields.push_back({.spec = field.spec,
+                              .kind = kind_of(field.kind),
+                              .item_field = item_field_of(field.spec),
+                              .pads = spec_.paper && field.spec.single &&
+                                      field.spec.role != models::FieldRole::kHistory});
+  }
+
+  // What a sample's token is made of (models/sequence_recommender.cc), then the columns of items
+  // that requests may filter by.
+  void describe_sequence() {
+    using models::FieldRole;
+    const models::SequenceOptions& options = model_.sequence;
+    spec_.sequence = {.user_ids = options.user_ids,
+                      .concat_fusion = options.concat_fusion,
+                      .context_weight = options.context_weight};
+    const models::SequenceData& data = sequences_->data();
+    spec_.tables = {{.name = "item_id", .rows = data.item_rows}};
+    const auto add = [this](const char* name, int64_t table, FieldRole role, serve::ValueKind kind,
+                            int item_field) {
+      spec_.fields.push_back({.spec = {.name = name,
+                                       .table = static_cast<int>(table),
+                                       .role = role,
+                                       .single = role != FieldRole::kHistory},
+                              .kind = kind,
+                              .item_field = item_field});
+    };
+    const SafetensorsReader weights(best_weights(run_));
+    if (weights.contains("tables.user_id")) {
+      spec_.tables.push_back({.name = "user_id", .rows = data.user_rows});
+      add("user_id", models::kUserTable, FieldRole::kUser, serve::ValueKind::kUserId, -1);
+    }
+    const auto item = static_cast<int>(spec_.fields.size()) + 1;
+    add("history", models::kItemTable, FieldRole::kHistory, serve::ValueKind::kItemId, item);
+    add("item_id", models::kItemTable, FieldRole::kItem, serve::ValueKind::kItemId, -1);
+    for (const train::FieldSource& field : features_->fields())
+      if (is_served_column(field))
+        add(field.spec.name.c_str(), -1, FieldRole::kItem, serve::ValueKind::kColumn, -1);
+  }
+
+  // Of a sequence model's features only columns of items are of use: for filters.
+  bool is_served_column(const train::FieldSource& field) const {
+    return task_ == Task::kClicks || (field.spec.role == models::FieldRole::kItem &&
+                                      field.kind == train::SourceKind::kColumn);
   }
 
   // The item field that a history field pools.
@@ -188,7 +240,7 @@ class PublishJourney final : public Journey {
 
   void add_fields(SafetensorsWriter& writer) {
     for (const train::FieldSource& field : features_->fields()) {
-      if (field.spec.role == models::FieldRole::kHistory) continue;
+      if (field.spec.role == models::FieldRole::kHistory || !is_served_column(field)) continue;
       const std::string name = "field." + field.spec.name;
       if (field.kind == train::SourceKind::kColumn) {
         serve::NamesBuilder& names = vocabularies_.emplace_back();
@@ -295,7 +347,10 @@ class PublishJourney final : public Journey {
       source.user_fold.push_back(static_cast<int32_t>(vectors_->fold_of(user)));
     source.histories = retrieval::histories_of(rows());
     source.options = retrieval_options_;
-    source.neighbours = options_.neighbours;
+    // Lists by item are of no use where no target is known: similarity is that of histories alone.
+    source.neighbours = task_ == Task::kClicks ? options_.neighbours : 1;
+    source.scan = options_.scan ? *options_.scan : serve::ScanOptions::suited_to(spec_.examples);
+    spec_.scan = source.scan;
     index_ = std::make_unique<serve::SearchIndex>(source);
     index_->add_to(writer);
     spec_.folds = vectors_->folds();
@@ -324,7 +379,9 @@ class PublishJourney final : public Journey {
   ChosenRun run_;
   const models::ModelOptions& model_;
   serve::BundleSpec spec_;
-  std::unique_ptr<train::FeatureStore> features_;
+  std::unique_ptr<train::FeatureStore> clicks_;  // one of the two
+  std::unique_ptr<train::SequenceStore> sequences_;
+  const train::FeatureStore* features_ = nullptr;  // its
   // Alive until the bundle is written.
   serve::NamesBuilder users_, items_;
   StringColumnBuilder titles_, example_texts_;

@@ -8,10 +8,10 @@
 #include <faiss/IndexScalarQuantizer.h>
 #include <faiss/impl/FaissException.h>
 #include <fmt/format.h>
-#include <omp.h>
 
 #include "core/error.h"
 #include "core/threads.h"
+#include "retrieval/omp_threads.h"
 
 namespace llmcf::retrieval {
 
@@ -35,18 +35,6 @@ int64_t wanted_lists(int64_t items, int64_t lists) {
   const auto by_size = static_cast<int64_t>(2 * std::sqrt(static_cast<double>(items)));
   return std::clamp<int64_t>(items / kItemsPerList, 1, by_size);
 }
-
-// OpenMP's count for this thread while faiss works, as thread_count() says.
-class OmpThreads {
- public:
-  OmpThreads() : before_(omp_get_max_threads()) { omp_set_num_threads(thread_count()); }
-  ~OmpThreads() { omp_set_num_threads(before_); }
-  OmpThreads(const OmpThreads&) = delete;
-  OmpThreads& operator=(const OmpThreads&) = delete;
-
- private:
-  int before_;
-};
 
 }  // namespace
 

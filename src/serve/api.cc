@@ -89,6 +89,7 @@ ApiOptions ApiOptions::from(const Config& config) {
   options.limits = ServiceLimits::from(config.section("limits"));
   options.canary = SecondBundle::from(config, Role::kCanary);
   options.shadow = SecondBundle::from(config, Role::kShadow);
+  options.first_stage = FirstStageOptions::from(config);
   config.section("histories");
   config.finish();
   return options;

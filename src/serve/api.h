@@ -7,6 +7,7 @@
 //   histories: {...}      # history_store.h
 //   limits: {...}         # service.h
 //   canary: {...}         # releases.h; shadow: likewise
+//   candidates: {bundle: FILE}, first_stage: {...}   # first_stage.h
 //
 // With keys, every request but /health and /ready carries one as `Authorization: Bearer KEY` or
 // `X-API-Key: KEY`; /v1/reload, /v1/canary and /v1/shadow need an admin key and are there only if
@@ -33,6 +34,7 @@ struct ApiOptions {
   std::vector<std::string> keys, admin_keys;
   ServiceLimits limits;
   std::optional<SecondBundle> canary, shadow;
+  FirstStageOptions first_stage;
 
   // Reads the sections above; `histories` is read by open_history_store(). Throws InputError.
   static ApiOptions from(const Config& config);

@@ -3,6 +3,7 @@
 // Tensors (I items, N examples, U users; [I + 1] tables have a row 0 that pads):
 //   user_names, item_names (names.h), item_titles           raw ids and titles
 //   user_row i32 [U + 1]                                    row of the user in table user_id
+//   items.panels f32                                        sequence bundles: item_list.h
 //   history_offsets i64 [U + 2], history_items i32          histories at the end of the log
 //   field.<f>.{offsets i64, ids i32} | .values f32          values of field f by item (or user)
 //   field.<f>.vocabulary (names.h)                          names of its values

@@ -26,12 +26,17 @@ std::string text_of(const ItemDefinition& item) {
 
 }  // namespace
 
-Deployment::Deployment(const std::filesystem::path& file)
+Deployment::Deployment(const std::filesystem::path& file, const ItemListOptions& list)
     : bundle_(std::make_shared<const Bundle>(file)),
-      scorer_(std::make_unique<const Scorer>(bundle_)),
       catalogue_(std::make_shared<const Catalogue>(bundle_)) {
-  if (!bundle_->reader().contains("items.static"))
+  if (!bundle_->reader().contains(spec().sequence ? "items.panels" : "items.static"))
     throw InputError(file.string(), 0, "holds no precomputed items: publish the run again");
+  if (spec().sequence) {
+    sequence_ = std::make_unique<const SequenceScorer>(bundle_);
+    list_ = std::make_unique<const ItemList>(*bundle_, list);
+  } else {
+    scorer_ = std::make_unique<const Scorer>(bundle_);
+  }
   if (spec().retrieval_width > 0) search_ = std::make_unique<const ExampleSearch>(*bundle_);
   std::vector<int64_t> count(static_cast<size_t>(spec().items) + 1);
   for (int32_t user = 1; user <= spec().users; ++user)
@@ -50,6 +55,16 @@ Deployment::Deployment(const std::filesystem::path& file)
 std::shared_ptr<const Catalogue> Deployment::catalogue() const {
   const std::lock_guard lock(guard_);
   return catalogue_;
+}
+
+std::shared_ptr<const Candidates> Deployment::candidates() const {
+  const std::lock_guard lock(guard_);
+  return candidates_;
+}
+
+void Deployment::set_candidates(std::shared_ptr<const Candidates> candidates) {
+  const std::lock_guard lock(guard_);
+  candidates_ = std::move(candidates);
 }
 
 const text::Encoder* Deployment::encoder() const {
@@ -121,19 +136,20 @@ std::shared_ptr<AddedItem> Deployment::make(const ItemDefinition& item,
 
 void Deployment::enter(std::span<const std::shared_ptr<AddedItem>> items) {
   std::vector<int32_t> rows;
-  const auto width = static_cast<size_t>(scorer_->item_width());
+  const auto width = static_cast<size_t>(scorer_ == nullptr ? 0 : scorer_->item_width());
   for (const std::shared_ptr<AddedItem>& item : items)
     item->constants.resize(width);
   // Rows are computed in a catalogue that nobody sees yet.
   const auto next = catalogue()->with(items, rows);
   ScratchArena arena;
-  for (size_t i = 0; i < items.size(); ++i)
+  for (size_t i = 0; i < items.size() && scorer_ != nullptr; ++i)
     scorer_->fill_item(*next, rows[i], items[i]->constants.data(), arena);
   const std::lock_guard lock(guard_);
   catalogue_ = next;
 }
 
 std::vector<std::string> Deployment::add(std::span<const ItemDefinition> items) {
+  LLMCF_ASSERT(items.empty() || sequence_ == nullptr);
   const std::lock_guard lock(adding_);
   std::vector<std::string> unknown;
   std::vector<std::shared_ptr<AddedItem>> made;

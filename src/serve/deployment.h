@@ -1,5 +1,6 @@
 // A bundle in service: opened, checked, with its scorer, its search and its catalogue, to which
-// items can be added.
+// items can be added. A click bundle scores pairs; a sequence bundle scores items by the state of a
+// history, and no item can be added to it.
 //
 // Invariants:
 //  1. A request takes catalogue() once and uses it from start to end: it sees an item or it does
@@ -18,7 +19,9 @@
 #include <string>
 #include <vector>
 
+#include "serve/item_list.h"
 #include "serve/scorer/scorer.h"
+#include "serve/scorer/sequence_scorer.h"
 #include "text/encoder.h"
 
 namespace llmcf::serve {
@@ -31,14 +34,21 @@ struct ItemDefinition {
   std::map<std::string, std::vector<std::string>> fields;  // values by field
 };
 
+class Candidates;
+
 class Deployment {
  public:
-  // Throws InputError naming the file and what is wrong with it.
-  explicit Deployment(const std::filesystem::path& file);
+  // `list` is read for a sequence bundle alone. Throws InputError naming the file and what is wrong
+  // with it.
+  explicit Deployment(const std::filesystem::path& file, const ItemListOptions& list = {});
 
   const Bundle& bundle() const { return *bundle_; }
   const BundleSpec& spec() const { return bundle_->spec(); }
+  // REQUIRES: a click bundle.
   const Scorer& scorer() const { return *scorer_; }
+  // Both null for a click bundle.
+  const SequenceScorer* sequence() const { return sequence_.get(); }
+  const ItemList* list() const { return list_.get(); }
   const ExampleSearch* search() const { return search_.get(); }  // null without retrieval
   std::shared_ptr<const Catalogue> catalogue() const;
   int32_t unknown_item() const { return static_cast<int32_t>(spec().items + 1); }
@@ -49,6 +59,11 @@ class Deployment {
   // no vocabulary knows, as "item: field: value": they are left out. Throws Error naming a field
   // that is none; nothing has been added then.
   std::vector<std::string> add(std::span<const ItemDefinition> items);
+
+  // Where a click bundle's candidates come from; null: from its own vectors. A request takes it
+  // once, as it does the catalogue.
+  std::shared_ptr<const Candidates> candidates() const;
+  void set_candidates(std::shared_ptr<const Candidates> candidates);
 
   // Items by how often histories hold them, most often first: what somebody without a history is
   // shown.
@@ -63,13 +78,16 @@ class Deployment {
   const text::Encoder* encoder() const;
 
   std::shared_ptr<const Bundle> bundle_;
-  std::unique_ptr<const Scorer> scorer_;
+  std::unique_ptr<const Scorer> scorer_;  // of a click bundle
+  std::unique_ptr<const SequenceScorer> sequence_;
+  std::unique_ptr<const ItemList> list_;
   std::unique_ptr<const ExampleSearch> search_;
   std::vector<int32_t> popular_;
   mutable std::mutex adding_;  // one at a time
   mutable std::once_flag encoder_once_;
   mutable std::unique_ptr<text::Encoder> encoder_;
-  mutable std::mutex guard_;  // of catalogue_
+  mutable std::mutex guard_;  // of what follows
+  std::shared_ptr<const Candidates> candidates_;
   std::shared_ptr<const Catalogue> catalogue_;
 };
 

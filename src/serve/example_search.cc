@@ -67,8 +67,7 @@ ExampleSearch::ExampleSearch(const Bundle& bundle)
         reader.get<int32_t>(fmt::format("retrieval.group_begin.{}", label), {part.groups() + 1});
     for (size_t f = 0; f < folds_.size(); ++f)
       folds_[f].scan[label] =
-          reader.get<uint16_t>(fmt::format("retrieval.scan.{}.{}", f, label),
-                               {retrieval::padded_columns(part.columns()) * width_});
+          HistoryScan(reader, fmt::format("{}.{}", f, label), part.columns(), width_, spec.scan);
   }
 }
 

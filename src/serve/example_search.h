@@ -14,7 +14,9 @@
 //
 // Invariants:
 //  1. Ids, order and scores are those of retrieval::Searcher with a time after every example: ties
-//     are broken by time (later first), then by id (lower first).
+//     are broken by time (later first), then by id (lower first). Where the bundle's examples lie
+//     in cells (history_scan.h) some examples may be missed: a candidate's static list is not
+//     followed by further groups then; scores are exact still.
 //  2. Nothing is allocated once a thread has seen a request as large.
 //
 //   C candidates   K slots   N examples   V width   G groups of a label

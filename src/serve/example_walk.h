@@ -14,6 +14,7 @@
 #include "retrieval/packed_pool.h"
 #include "retrieval/selector.h"
 #include "serve/example_search.h"
+#include "serve/history_scan.h"
 #include "serve/kernels.h"
 #include "serve/scan_kernels.h"
 
@@ -22,9 +23,10 @@ namespace llmcf::serve {
 namespace packed = retrieval::kernels;
 
 inline constexpr int64_t kChunk =
-    2 * packed::kPanelColumns;                // groups whose products are made at once
-inline constexpr int64_t kFirstSorted = 512;  // groups that are put in order at first
-inline constexpr int64_t kListPart = 32;      // entries of a list that are read at once
+    2 * packed::kPanelColumns;                            // groups whose products are made at once
+inline constexpr int64_t kFirst = packed::kPanelColumns;  // groups before the lists are read
+inline constexpr int64_t kFirstSorted = 512;              // groups that are put in order at first
+inline constexpr int64_t kListPart = 32;                  // entries of a list that are read at once
 inline constexpr int64_t kAhead = 6;   // candidates whose lists are asked for before they are read
 inline constexpr float kAboveAll = 2;  // every similarity of unit vectors
 inline constexpr double kRoundingPerStep = 1.2e-7;  // of a sum in single precision
@@ -58,8 +60,8 @@ struct ExampleSearch::Label {
 struct ExampleSearch::Fold {
   std::span<const float> items;    // [I + 1, V]
   std::span<const float> history;  // [N, V]
-  std::span<const uint16_t> scan[2];
-  float error = 0;  // largest length of what half precision takes from a history vector
+  HistoryScan scan[2];
+  float error = 0;  // of the scans
 };
 
 // One that may be among the best of a candidate.
@@ -105,7 +107,7 @@ class ExampleSearch::Walk {
     cost.list_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
     cost.open_after_lists += open_count_;
-    walk_groups(cost);
+    if (scan_of_label().whole()) walk_groups(cost);
     cost.walk_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
     rescore();
@@ -125,15 +127,17 @@ class ExampleSearch::Walk {
   float* best_of(int64_t candidate) { return best_ + candidate * label_.wanted; }
   float threshold(int64_t candidate) { return best_of(candidate)[label_.wanted - 1]; }
 
+  const HistoryScan& scan_of_label() const {
+    return search_.folds_[static_cast<size_t>(fold_)].scan[label_.label];
+  }
+
   // a h(q).h(c) of every column, and the largest of every group.
   void scan() {
     const int64_t columns = label_.columns(), groups = label_.groups();
     half_ = arena_.floats(retrieval::padded_columns(columns));
     most_ = arena_.floats(groups);
     if (a_ > 0) {
-      kernels::scan_half(history_,
-                         search_.folds_[static_cast<size_t>(fold_)].scan[label_.label].data(),
-                         retrieval::padded_columns(columns), search_.width_, half_);
+      scan_of_label().products(history_, arena_, half_);
       packed::scale_to(half_, half_, a_, columns);
     } else {
       std::fill_n(half_, columns, 0.0F);
@@ -196,15 +200,15 @@ class ExampleSearch::Walk {
     open_count_ = count_;
     bound_ = arena_.floats(label_.wanted);
     kept_ = arena_.array<int32_t>(std::max(kChunk, label_.groups()));
-    const int64_t count = std::min(kChunk, label_.groups());
+    const int64_t count = std::min(kFirst, label_.groups());
     if (count == 0) return;
     sort_groups(count);
     const float* products = multiply(0, count, cost);
-    float most[kChunk];
+    float most[kFirst];
     for (int64_t i = 0; i < count; ++i)
       most[i] = most_[order_[i]];
     for (int64_t i = 0; i < count_; ++i) {
-      float sums[kChunk];
+      float sums[kFirst];
       std::copy_n(most, count, sums);
       const float* targets = products + i * kChunk;
       kernels::add_scaled(sums, targets, b_, count);
@@ -312,7 +316,7 @@ class ExampleSearch::Walk {
 
   void walk_groups(SearchCost& cost) {
     const int64_t groups = label_.groups();
-    for (int64_t next = kChunk; next < groups && open_count_ > 0; next += kChunk) {
+    for (int64_t next = kFirst; next < groups && open_count_ > 0; next += kChunk) {
       sort_groups(std::min(groups, next + kChunk));
       close(next);
       const int64_t count = std::min(kChunk, groups - next);

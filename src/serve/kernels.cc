@@ -140,6 +140,34 @@ void RmsNorm(const float* x, const float* HWY_RESTRICT weight, float* y, int64_t
   }
 }
 
+void LayerNorm(const float* x, const float* HWY_RESTRICT weight, const float* HWY_RESTRICT bias,
+               float epsilon, float* y, int64_t rows, int64_t width, int64_t stride) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  for (int64_t r = 0; r < rows; ++r, x += stride, y += stride) {
+    Vector sums = hn::Zero(tag);
+    int64_t k = 0;
+    for (; k + lanes <= width; k += lanes)
+      sums = hn::Add(sums, hn::LoadU(tag, x + k));
+    float sum = hn::GetLane(hn::SumOfLanes(tag, sums));
+    for (; k < width; ++k)
+      sum += x[k];
+    const float mean = sum / static_cast<float>(width);
+    const Vector centre = hn::Set(tag, mean);
+    sums = hn::Zero(tag);
+    for (k = 0; k + lanes <= width; k += lanes) {
+      const Vector off = hn::Sub(hn::LoadU(tag, x + k), centre);
+      sums = hn::MulAdd(off, off, sums);
+    }
+    float squares = hn::GetLane(hn::SumOfLanes(tag, sums));
+    for (; k < width; ++k)
+      squares += (x[k] - mean) * (x[k] - mean);
+    const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(width) + epsilon);
+    for (k = 0; k < width; ++k)
+      y[k] = (x[k] - mean) * inverse * weight[k] + bias[k];
+  }
+}
+
 void Swiglu(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t h) {
   const Tag tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
@@ -185,6 +213,18 @@ void TanhOf(float* x, int64_t count) {
     hn::StoreU(hn::Tanh(tag, hn::LoadU(tag, x + k)), tag, x + k);
   for (; k < count; ++k)
     x[k] = std::tanh(x[k]);
+}
+
+void SigmoidOf(float* x, int64_t count) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector one = hn::Set(tag, 1.0F);
+  int64_t k = 0;
+  for (; k + lanes <= count; k += lanes)
+    hn::StoreU(hn::Div(one, hn::Add(one, hn::Exp(tag, hn::Neg(hn::LoadU(tag, x + k))))), tag,
+               x + k);
+  for (; k < count; ++k)
+    x[k] = 1.0F / (1.0F + std::exp(-x[k]));
 }
 
 void Rotate(float* x, const float* cosine, const float* sine, int64_t heads, int64_t head_dim) {
@@ -233,9 +273,11 @@ HWY_EXPORT(AddScaled);
 HWY_EXPORT(Scaled);
 HWY_EXPORT(Product);
 HWY_EXPORT(RmsNorm);
+HWY_EXPORT(LayerNorm);
 HWY_EXPORT(Swiglu);
 HWY_EXPORT(Softmax);
 HWY_EXPORT(TanhOf);
+HWY_EXPORT(SigmoidOf);
 HWY_EXPORT(Rotate);
 HWY_EXPORT(Attend);
 HWY_EXPORT(InstructionSet);
@@ -285,6 +327,11 @@ void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64
   HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, y, rows, width, stride);
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, float* y,
+                int64_t rows, int64_t width, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(LayerNorm)(x, weight, bias, epsilon, y, rows, width, stride);
+}
+
 void swiglu(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t h) {
   HWY_DYNAMIC_DISPATCH(Swiglu)(x, x_stride, y, y_stride, rows, h);
 }
@@ -296,6 +343,10 @@ void gelu(float* x, int64_t count) {
 
 void tanh_of(float* x, int64_t count) {
   HWY_DYNAMIC_DISPATCH(TanhOf)(x, count);
+}
+
+void sigmoid_of(float* x, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(SigmoidOf)(x, count);
 }
 
 void softmax(float* x, int64_t count) {

@@ -74,11 +74,15 @@ void product(float* y, const float* a, const float* b, int64_t width);
 // Rows of `width` floats, `stride` apart: x * weight / sqrt(mean(x^2) + 1e-5).
 void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t width,
               int64_t stride);
+// Rows of `width` floats: (x - mean) / sqrt(variance + epsilon) * weight + bias.
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, float* y,
+                int64_t rows, int64_t width, int64_t stride);
 // Rows [2 h] -> [h]: silu(first half) * second half; strides in floats.
 void swiglu(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t h);
 // Exact GELU and sigmoid, tanh in place.
 void gelu(float* x, int64_t count);
 void tanh_of(float* x, int64_t count);
+void sigmoid_of(float* x, int64_t count);
 // Softmax over count values in place.
 void softmax(float* x, int64_t count);
 

@@ -115,6 +115,10 @@ prometheus::Registry& Metrics::registry() {
   return impl_->registry;
 }
 
+void Metrics::state(const char* name, double value) {
+  impl_->gauges.Add({{"name", name}}).Set(value);
+}
+
 std::string Metrics::text() const {
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }

@@ -35,6 +35,8 @@ class Metrics {
 
   // For series that have a file of their own.
   prometheus::Registry& registry();
+  // A gauge of what is in service.
+  void state(const char* name, double value);
 
   // The text format of Prometheus.
   std::string text() const;

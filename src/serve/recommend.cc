@@ -1,4 +1,5 @@
-// Two stages: candidates that are close to the history (or popular), then the model's ranking.
+// Two stages: candidates that a sequence model lists, or that are close to the history, or popular;
+// then the model's ranking. A sequence bundle alone ranks what it lists by its own scores.
 #include <algorithm>
 
 #include "retrieval/kernels.h"
@@ -61,16 +62,17 @@ std::vector<char> Service::hidden_items(JsonReader& request, const View& view) c
   return hidden;
 }
 
-// The first stage: the items closest to the history in the space that retrieval compares in; the
-// most popular ones where there is no history or no such space.
+// The first stage of a click bundle without candidates: the items closest to the history in the
+// space that retrieval compares in; the most popular ones where there is no history or no such
+// space.
 std::vector<int32_t> Service::seeds(const View& view, size_t wanted,
-                                    const std::vector<char>& hidden) const {
+                                    std::span<const char> hidden) const {
   std::vector<int32_t> rows;
   const auto add = [&](int32_t row) {
     if (rows.size() < wanted && hidden[static_cast<size_t>(row)] == 0) rows.push_back(row);
   };
   const ExampleSearch* search = view.deployment->search();
-  if (view.history.empty() || search == nullptr) {
+  if (!view.lists_by_similarity()) {
     for (int64_t row = view.deployment->spec().items + 2; row < view.catalogue->rows(); ++row)
       add(static_cast<int32_t>(row));
     for (const int32_t row : view.deployment->popular())
@@ -143,13 +145,14 @@ std::string Service::recommend_one(JsonReader& request, const Arrival& arrival) 
   request.finish();
   arena_of_thread().reset();
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<int32_t> candidates = seeds(view, std::max(first_stage, k), hidden);
+  const Listed listed = this->first_stage(view, std::max(first_stage, k), k, hidden);
+  const std::vector<int32_t>& candidates = listed.rows;
   metrics_.stage("first_stage", seconds_since(start));
-  const Scored scored = score(view, candidates, nullptr);
+  const Scored scored = listed.scored ? *listed.scored : score(view, candidates, nullptr);
   const std::vector<int32_t> order = diversity > 0
                                          ? diversified(view, scored, candidates, k, diversity)
                                          : best_first(scored.logits, k);
-  std::string text = answer(view, scored, candidates, nullptr, order, {});
+  std::string text = answer(view, scored, candidates, nullptr, order, {}, listed.stage);
   answered(view, scored, candidates, nullptr);
   return text;
 }

@@ -47,9 +47,10 @@ std::string_view role_name(Role role) {
   throw Error("role_name: unknown role");
 }
 
-Release::Release(Role as, const std::filesystem::path& file, size_t length)
+Release::Release(Role as, const std::filesystem::path& file, size_t length,
+                 const ItemListOptions& list)
     : role(as),
-      deployment(file),
+      deployment(file, list),
       window(length, RetrievalProfile::read(deployment.bundle().reader())),
       median_example(median_time(deployment.bundle())) {}
 

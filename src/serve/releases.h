@@ -32,7 +32,8 @@ std::string_view role_name(Role role);
 // A bundle under a role, with what is counted of it.
 struct Release {
   // Throws InputError naming the file and what is wrong with it. `window`: requests.
-  Release(Role as, const std::filesystem::path& file, size_t window);
+  Release(Role as, const std::filesystem::path& file, size_t window,
+          const ItemListOptions& list = {});
 
   const Role role;
   Deployment deployment;

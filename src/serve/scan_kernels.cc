@@ -143,6 +143,10 @@ void ChainedDots(const float* HWY_RESTRICT query, const float* HWY_RESTRICT rows
       sums[i] = hn::Zero(one);
       row[i] = rows + static_cast<int64_t>(ids[begin + std::min(i, size - 1)]) * width;
     }
+    // Rows lie anywhere: those of the next round are asked for in this one.
+    for (int64_t i = begin + kTogether; i < std::min(count, begin + 2 * kTogether); ++i)
+      for (int64_t k = 0; k < width; k += 16)
+        __builtin_prefetch(rows + static_cast<int64_t>(ids[i]) * width + k);
     for (int64_t k = 0; k < width; ++k) {
       const auto value = hn::Set(one, query[k]);
       for (int64_t i = 0; i < kTogether; ++i)

@@ -1,7 +1,6 @@
 #include "serve/search_index.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -10,8 +9,6 @@
 #include "retrieval/history_vectors.h"
 #include "retrieval/kernels.h"
 #include "retrieval/packed_pool.h"
-#include "serve/kernels.h"
-#include "serve/scan_kernels.h"
 
 namespace llmcf::serve {
 
@@ -59,42 +56,15 @@ void SearchIndex::add_fold(int64_t fold) {
   if (pool.size() > 0)
     retrieval::history_mean(source_.histories, vectors, pool.user, pool.position, 0, history);
   if (source_.options.normalize) retrieval::scale_rows_to_unit(history, vectors.width);
-  double error = 0;
-  std::vector<uint16_t> half(static_cast<size_t>(vectors.width));
-  std::vector<float> back(half.size());
-  for (int64_t id = 0; id < pool.size(); ++id) {
-    const float* row = history.data() + id * vectors.width;
-    kernels::to_half(row, half.data(), vectors.width);
-    kernels::from_half(half.data(), back.data(), vectors.width);
-    double square = 0;
-    for (int64_t k = 0; k < vectors.width; ++k)
-      square += std::pow(static_cast<double>(row[k]) - back[static_cast<size_t>(k)], 2);
-    error = std::max(error, std::sqrt(square));
-  }
-  errors_.push_back(static_cast<float>(error * 1.001));
+  float& error = errors_.emplace_back(0.0F);
   for (const Label& label : labels_) {
     Lists& lists = lists_.emplace_back();
     lists.label = label.label;
     lists.fold = fold;
-    pack_scan(history, lists, label);
+    lists.scan = std::make_unique<ScanTensors>(history, label.columns, vectors.width, source_.scan);
+    error = std::max(error, lists.scan->error());
     find_neighbours(vectors, lists, label);
     longest_ = std::max(longest_, lists.length);
-  }
-}
-
-void SearchIndex::pack_scan(const std::vector<float>& history, Lists& lists,
-                            const Label& label) const {
-  const int64_t width = source_.vectors.front().width;
-  const auto columns = static_cast<int64_t>(label.columns.size());
-  constexpr int64_t kLanes = retrieval::kernels::kPanelColumns;
-  lists.scan.assign(static_cast<size_t>(retrieval::padded_columns(columns) * width), 0);
-  std::vector<uint16_t> half(static_cast<size_t>(width));
-  for (int64_t column = 0; column < columns; ++column) {
-    const int64_t id = label.columns[static_cast<size_t>(column)];
-    kernels::to_half(history.data() + id * width, half.data(), width);
-    uint16_t* lane = lists.scan.data() + column / kLanes * kLanes * width + column % kLanes;
-    for (int64_t k = 0; k < width; ++k)
-      lane[k * kLanes] = half[static_cast<size_t>(k)];
   }
 }
 
@@ -163,7 +133,7 @@ void SearchIndex::add_to(SafetensorsWriter& writer) const {
   for (const Lists& lists : lists_) {
     const auto suffix = fmt::format("{}.{}", lists.fold, lists.label);
     const int64_t rows = source_.vectors.front().rows();
-    writer.add<uint16_t>("retrieval.scan." + suffix, lists.scan);
+    lists.scan->add_to(writer, suffix);
     writer.add<int32_t>("retrieval.neighbours." + suffix, {rows, lists.length},
                         std::span<const int32_t>(lists.group));
     writer.add<float>("retrieval.neighbour_similarity." + suffix, {rows, lists.length},

@@ -3,10 +3,10 @@
 //   retrieval.user_fold i32 [U + 1]          the set of vectors a user is compared by
 //   retrieval.items.<f> f32 [I + 1, V]       item vectors t of fold f
 //   retrieval.history.<f> f32 [N, V]         history vectors h of the examples
-//   retrieval.error f32 [folds]              largest length of h - half(h)
+//   retrieval.error f32 [folds]              of the scans of h, history_scan.h
 //   retrieval.columns.<y> i32                examples of label y, those about one item together
 //   retrieval.group_item.<y> i32 [G], retrieval.group_begin.<y> i32 [G + 1]
-//   retrieval.scan.<f>.<y> u16               h in half precision, column panels of 32
+//   retrieval.scan.<f>.<y> ...               h in half precision, history_scan.h
 //   retrieval.neighbours.<f>.<y> i32 [I + 1, M], retrieval.neighbour_similarity.<f>.<y> f32
 //                                            the most similar groups of every item, best first
 //
@@ -15,12 +15,14 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "core/safetensors.h"
 #include "retrieval/assign.h"
 #include "retrieval/options.h"
+#include "serve/history_scan.h"
 
 namespace llmcf::serve {
 
@@ -31,6 +33,7 @@ struct SearchSource {
   retrieval::HistoryLookup histories;     // of the pool's users
   retrieval::RetrievalOptions options;
   int64_t neighbours = 256;  // longest static list; longer ones close more candidates
+  ScanOptions scan;
 };
 
 class SearchIndex {
@@ -51,14 +54,13 @@ class SearchIndex {
     int label = 0;
     int64_t fold = 0;
     int64_t length = 0;
-    std::vector<uint16_t> scan;
+    std::unique_ptr<ScanTensors> scan;
     std::vector<int32_t> group;
     std::vector<float> similarity;
   };
 
   void group(int label);
   void add_fold(int64_t fold);
-  void pack_scan(const std::vector<float>& history, Lists& lists, const Label& label) const;
   void find_neighbours(const retrieval::Texts& vectors, Lists& lists, const Label& label) const;
 
   const SearchSource source_;

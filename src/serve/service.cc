@@ -35,9 +35,13 @@ ServiceLimits ServiceLimits::from(const Config& section) {
 }
 
 Service::Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
-                 const ServiceLimits& limits)
-    : histories_(std::move(histories)), limits_(limits), shadow_queue_(limits.shadow_queue) {
+                 const ServiceLimits& limits, FirstStageOptions first_stage)
+    : histories_(std::move(histories)),
+      limits_(limits),
+      first_stage_(std::move(first_stage)),
+      shadow_queue_(limits.shadow_queue) {
   const std::lock_guard lock(reloading_);
+  open_candidates();
   put_into_service(Role::kPrimary, {.release = open(Role::kPrimary, bundle), .file = bundle});
 }
 
@@ -58,38 +62,26 @@ std::string Service::each(const Json& body, const std::string& id, One one) {
 
 // An explicit history, or the log's and what has been appended since.
 void Service::read_history(JsonReader& request, View& view) {
-  const auto user = request.text("user");
-  const auto given = request.texts("history", limits_.history);
+  Past& past = view.past;
+  past.user = request.text("user");
+  past.given = request.texts("history", limits_.history);
   const Bundle& bundle = view.deployment->bundle();
-  if (user) {
-    if (user->empty()) request.fail("user", "is empty; leave it out for an unknown user");
-    view.user_name = *user;
-    view.user = bundle.users().find(*user).value_or(0);
-    view.known_user = view.user > 0;
-  }
-  const auto add = [&](const std::string& name) {
-    if (const auto row = view.catalogue->find(name)) {
-      view.history.push_back(*row);
-    } else {
-      view.unknown_history.push_back({.before = view.history.size(), .name = name});
-    }
-  };
-  if (given) {
-    for (const std::string& item : *given)
-      add(item);
-  } else if (user) {
+  if (past.user && past.user->empty())
+    request.fail("user", "is empty; leave it out for an unknown user");
+  if (past.user && !past.given) {
     const auto start = std::chrono::steady_clock::now();
-    const auto logged = bundle.history(view.user);
-    view.history.assign(logged.begin(), logged.end());
-    const auto events = histories_->events(*user, view.known_user ? bundle.spec().log_end : 0,
-                                           static_cast<int64_t>(limits_.history));
-    for (const StoredEvent& event : events)
-      add(event.item);
-    view.known_user = view.known_user || !events.empty();
+    int64_t after = events_after(bundle, *past.user);
+    // Every bundle that reads them gets what it lacks.
+    if (view.candidates != nullptr)
+      after = std::min(after, events_after(view.candidates->sequence().bundle(), *past.user));
+    if (view.shadow != nullptr)
+      after = std::min(after, events_after(view.shadow->deployment.bundle(), *past.user));
+    past.events = histories_->events(*past.user, after, static_cast<int64_t>(limits_.history));
     metrics_.stage("histories", seconds_since(start));
   }
-  if (user && !view.known_user) metrics_.unknown("user", 1);
-  metrics_.unknown("history_item", static_cast<int64_t>(view.unknown_history.size()));
+  view.know(history_of(bundle, *view.catalogue, past));
+  if (past.user && !view.known_user) metrics_.unknown("user", 1);
+  metrics_.unknown("history_item", view.unknown_history);
 }
 
 Service::View Service::view_of(JsonReader& request, const Arrival& arrival) {
@@ -127,6 +119,7 @@ Service::View Service::view_of(JsonReader& request, const Arrival& arrival) {
 // REQUIRES: the thread's arena is this request's.
 Service::Scored Service::score(const View& view, std::span<const int32_t> candidates,
                                float* attention) {
+  if (view.deployment->sequence() != nullptr) return score_by_state(view, candidates, attention);
   ScratchArena& arena = arena_of_thread();
   const Deployment& deployment = *view.deployment;
   const BundleSpec& spec = deployment.spec();
@@ -170,16 +163,16 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
 std::string Service::answer(const View& view, const Scored& scored,
                             std::span<const int32_t> candidates,
                             const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown) {
+                            std::span<const std::string> unknown, std::string_view stage) {
   const auto missing =
       scored.without_examples ? std::optional(Fallback::kNoExamples) : view.text_fallback();
   std::string text = fmt::format(
       R"({{"bundle":"{}","release":"{}","known_user":{},"history":{},"fallback":{})",
       view.deployment->bundle().version(), role_name(view.release->role), view.known_user,
       view.history.size(), missing ? fmt::format("\"{}\"", fallback_name(*missing)) : "null");
-  if (!view.unknown_history.empty())
-    fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})",
-                   view.unknown_history.size());
+  if (view.unknown_history > 0)
+    fmt::format_to(std::back_inserter(text), R"(,"unknown_history":{})", view.unknown_history);
+  if (!stage.empty()) fmt::format_to(std::back_inserter(text), R"(,"first_stage":"{}")", stage);
   if (!unknown.empty()) text += ",\"unknown_candidates\":" + Json(unknown).dump();
   text += ",\"items\":[";
   const char* separator = "";
@@ -190,8 +183,13 @@ std::string Service::answer(const View& view, const Scored& scored,
     append_text(names != nullptr ? std::string_view((*names)[index])
                                  : view.catalogue->name(candidates[index]),
                 text);
-    fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})",
-                   probability(scored.logits[index]));
+    const float logit = scored.logits[index];
+    if (!scored.products)
+      fmt::format_to(std::back_inserter(text), R"(,"score":{:.7g}}})", probability(logit));
+    else if (std::isfinite(logit))
+      fmt::format_to(std::back_inserter(text), R"(,"score":{:.9g}}})", logit);
+    else
+      text += ",\"score\":null}";
     separator = ",";
   }
   text += "]}";
@@ -241,26 +239,39 @@ Json Service::explain(const Json& body, const std::string& request_id) {
   std::vector<float> attention(static_cast<size_t>(k), 0.0F);
   const bool attends = deployment.spec().context.kind.starts_with("ict");
   const Scored scored = score(view, candidates, attends ? attention.data() : nullptr);
-  const float logit = scored.logits[0];
   Json answer = {{"bundle", deployment.bundle().version()},
                  {"release", role_name(view.release->role)},
                  {"item", name},
                  {"known_item", row.has_value()},
                  {"known_user", view.known_user},
                  {"history", view.history.size()},
-                 {"score", probability(logit)}};
-  if (!deployment.spec().context.reads_examples()) return answer;
-  Slots none = Slots::make(1, scored.slots.k, arena);
-  none.alignment[0] = scored.slots.alignment[0];
-  auto without = arena.span<float>(1);
-  deployment.scorer().score({.catalogue = *view.catalogue,
-                             .sample = view.sample(),
-                             .candidates = candidates,
-                             .slots = &none,
-                             .time = view.time},
-                            arena, without);
-  answer["score_without_examples"] = probability(without[0]);
-  answer["alignment"] = scored.slots.alignment[0];
+                 {"score", scored.shown(0)}};
+  if (deployment.spec().context.reads_examples())
+    explain_examples(view, scored, candidates[0], attention, answer);
+  return answer;
+}
+
+// The examples that were read, and the score without them.
+void Service::explain_examples(const View& view, const Scored& scored, int32_t candidate,
+                               std::span<const float> attention, Json& answer) const {
+  ScratchArena& arena = arena_of_thread();
+  const Deployment& deployment = *view.deployment;
+  const bool attends = deployment.spec().context.kind.starts_with("ict");
+  if (deployment.sequence() == nullptr) {
+    Slots none = Slots::make(1, scored.slots.k, arena);
+    none.alignment[0] = scored.slots.alignment[0];
+    auto without = arena.span<float>(1);
+    deployment.scorer().score({.catalogue = *view.catalogue,
+                               .sample = view.sample(),
+                               .candidates = {&candidate, 1},
+                               .slots = &none,
+                               .time = view.time},
+                              arena, without);
+    answer["score_without_examples"] = probability(without[0]);
+    answer["alignment"] = scored.slots.alignment[0];
+  } else if (candidate <= deployment.spec().items) {
+    answer["score_without_examples"] = without_examples(view, candidate);
+  }
   const Examples& examples = deployment.bundle().examples();
   Json list = Json::array();
   for (int64_t slot = scored.slots.k; slot-- > 0;) {
@@ -280,7 +291,6 @@ Json Service::explain(const Json& body, const std::string& request_id) {
   }
   answer["examples"] = std::move(list);
   answer["reasoners"] = deployment.spec().reasoners;
-  return answer;
 }
 
 Json Service::add_events(const Json& body) {
@@ -325,6 +335,12 @@ Json Service::add_items(const Json& body) {
   const std::lock_guard lock(reloading_);  // so that no bundle comes into service without it
   const auto lineup = releases_.lineup();
   const Deployment& primary = lineup->of(Role::kPrimary).release->deployment;
+  if (primary.sequence() != nullptr)
+    throw net::HttpError(
+        400,
+        "a sequence bundle knows items by what was learned about them, and nothing "
+        "was about a new one: publish a run that has it",
+        "items");
   std::vector<ItemDefinition> items;
   for (JsonReader& one : *list) {
     items.push_back(item_of(one));

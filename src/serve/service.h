@@ -14,15 +14,18 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "serve/background_queue.h"
 #include "serve/deployment.h"
+#include "serve/first_stage.h"
 #include "serve/history_store.h"
 #include "serve/json_reader.h"
 #include "serve/metrics.h"
@@ -49,9 +52,9 @@ struct ServiceLimits {
 
 class Service {
  public:
-  // Opens the bundle. Throws Error.
+  // Opens the bundle, and the one that candidates come from where there is one. Throws Error.
   Service(std::filesystem::path bundle, std::unique_ptr<HistoryStore> histories,
-          const ServiceLimits& limits);
+          const ServiceLimits& limits, FirstStageOptions first_stage = {});
 
   // JSON texts. `id`: of the request; decides for the canary where no user is named.
   std::string rank(const Json& body, const std::string& id = "");
@@ -62,8 +65,9 @@ class Service {
   Json forget(const std::string& user);
   Json info() const;
 
-  // Opens a bundle's file again and puts it into service; requests that run keep theirs. Throws
-  // Error, and the old one stays, if it cannot be opened.
+  // Opens a bundle's file again and puts it into service, with the primary's also the one that
+  // candidates come from; requests that run keep theirs. Throws Error if one cannot be opened: the
+  // old one stays, and the other comes into service all the same.
   Json reload(Role role = Role::kPrimary);
   // Puts a second bundle into service, or gives it another share.
   void put(Role role, const SecondBundle& second);
@@ -82,6 +86,7 @@ class Service {
   struct Arrival;
   struct View;
   struct Scored;
+  struct Listed;
   using One = std::string (Service::*)(JsonReader&, const Arrival&);
 
   std::string each(const Json& body, const std::string& id, One one);
@@ -90,13 +95,20 @@ class Service {
   View view_of(JsonReader& request, const Arrival& arrival);
   void read_history(JsonReader& request, View& view);
   Scored score(const View& view, std::span<const int32_t> candidates, float* attention);
-  std::vector<int32_t> seeds(const View& view, size_t wanted,
-                             const std::vector<char>& hidden) const;
+  Scored score_by_state(const View& view, std::span<const int32_t> candidates, float* attention);
+  Listed first_stage(const View& view, size_t wanted, size_t k, std::span<const char> hidden);
+  Listed listed_by_state(const View& view, size_t wanted, std::span<const char> hidden);
+  void explain_examples(const View& view, const Scored& scored, int32_t candidate,
+                        std::span<const float> attention, Json& answer) const;
+  static float without_examples(const View& view, int32_t candidate);
+  std::exception_ptr open_candidates();
+  void pair(Deployment& ranking);
+  std::vector<int32_t> seeds(const View& view, size_t wanted, std::span<const char> hidden) const;
   std::vector<char> hidden_items(JsonReader& request, const View& view) const;
   static std::string answer(const View& view, const Scored& scored,
                             std::span<const int32_t> candidates,
                             const std::vector<std::string>* names, std::span<const int32_t> order,
-                            std::span<const std::string> unknown);
+                            std::span<const std::string> unknown, std::string_view stage = {});
   std::vector<int32_t> diversified(const View& view, const Scored& scored,
                                    std::span<const int32_t> candidates, size_t k,
                                    double diversity) const;
@@ -117,13 +129,16 @@ class Service {
                 const std::vector<std::string>* names);
   static View shadow_view(const View& view);
   void score_as_shadow(const View& view, std::span<const int32_t> candidates,
-                       const std::vector<std::string>& names, std::span<const float> expected);
+                       const std::vector<std::string>& names, std::span<const float> expected,
+                       bool products);
 
   std::unique_ptr<HistoryStore> histories_;
   ServiceLimits limits_;
+  FirstStageOptions first_stage_;
   Metrics metrics_;
   ReleaseMetrics release_metrics_{metrics_};
-  std::mutex reloading_;  // of bundles and added items
+  std::mutex reloading_;                        // of bundles and added items
+  std::shared_ptr<const Deployment> sequence_;  // that candidates come from; under reloading_
   Releases releases_;
   BackgroundQueue shadow_queue_;  // last: what waits uses the others
 };

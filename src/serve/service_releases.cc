@@ -57,11 +57,13 @@ std::shared_ptr<Deployment> Service::deployment() const {
 
 // REQUIRES: reloading_ is held, so that no item is added meanwhile.
 std::shared_ptr<Release> Service::open(Role role, const std::filesystem::path& file) {
-  auto next = std::make_shared<Release>(role, file, limits_.window);
+  auto next = std::make_shared<Release>(role, file, limits_.window, first_stage_.list);
+  pair(next->deployment);
   const Bundle& bundle = next->deployment.bundle();
   std::vector<ItemDefinition> items;
   for (const StoredItem& stored : histories_->items()) {
-    if (bundle.items().find(stored.name)) continue;  // the bundle has learned about it
+    if (next->deployment.sequence() != nullptr) break;  // none can be added to it
+    if (bundle.items().find(stored.name)) continue;     // the bundle has learned about it
     try {
       const Json json = Json::parse(stored.json);
       JsonReader reader(json);
@@ -100,9 +102,16 @@ Json Service::reload(Role role) {
     throw net::HttpError(409, fmt::format("there is no {} to reload: POST /v1/{} puts one into "
                                           "service",
                                           role_name(role), role_name(role)));
+  std::exception_ptr problem;
+  if (role == Role::kPrimary && !first_stage_.candidates.empty()) {
+    problem = open_candidates();
+    for (const Lineup::Place& other : lineup->places)  // whoever stays, has them too
+      if (problem == nullptr && other.release != nullptr) pair(other.release->deployment);
+  }
   place.release = open(role, place.file);
   const std::string version = place.release->deployment.bundle().version();
   put_into_service(role, std::move(place));
+  if (problem != nullptr) std::rethrow_exception(problem);
   return {{"bundle", version}, {"release", role_name(role)}};
 }
 
@@ -153,7 +162,8 @@ std::vector<std::string> Service::add_to_all(const Lineup& lineup,
                                              std::span<const ItemDefinition> items) {
   std::vector<std::string> ignored = lineup.of(Role::kPrimary).release->deployment.add(items);
   for (const Role role : {Role::kCanary, Role::kShadow})
-    if (const auto& release = lineup.of(role).release)
+    if (const auto& release = lineup.of(role).release;
+        release != nullptr && release->deployment.sequence() == nullptr)
       release->deployment.add(fitting(release->deployment, role, items));
   return ignored;
 }
@@ -165,6 +175,12 @@ Json Service::info() const {
   answer["bundle"] = primary.bundle().version();
   answer["added_items"] = primary.catalogue()->added() - 1;
   answer["histories"] = histories_->kind();
+  if (const auto candidates = primary.candidates(); candidates != nullptr)
+    answer["candidates"] = {{"bundle", candidates->sequence().bundle().version()},
+                            {"backbone", candidates->sequence().spec().backbone},
+                            {"items", candidates->sequence().spec().items},
+                            {"items_not_ranked", candidates->only_listed()},
+                            {"items_not_listed", candidates->only_ranked()}};
   Json& releases = answer["releases"] = Json::object();
   for (const Role role : kRoles) {
     const Lineup::Place& place = lineup->of(role);
@@ -218,7 +234,8 @@ void Service::observe(const View& view, const Scored& scored, std::span<const in
   RequestRecord record;
   AgeCounts ages;
   const auto k = static_cast<size_t>(scored.slots.k);
-  for (size_t i = 0; k > 0 && i < candidates.size(); ++i) {
+  const auto rows = std::min(candidates.size(), static_cast<size_t>(scored.slots.candidates));
+  for (size_t i = 0; k > 0 && i < rows; ++i) {
     const std::span<const int32_t> ids(scored.slots.ids + i * k, k);
     record.retrieval.add(ids, {scored.slots.similarity + i * k, k});
     for (const int32_t id : ids)
@@ -235,7 +252,8 @@ void Service::observe(const View& view, const Scored& scored, std::span<const in
   if (std::find(candidates.begin(), candidates.end(), view.deployment->unknown_item()) !=
       candidates.end())
     record.mark(Fallback::kUnknownCandidates);
-  release_metrics_.scored(view.release->role, record, scored.logits, ages);
+  const std::span<const float> logits = scored.products ? std::span<const float>() : scored.logits;
+  release_metrics_.scored(view.release->role, record, logits, ages);
   release_metrics_.answered(view.release->role, seconds_since(view.start));
   view.release->window.add(record);
 }
@@ -252,9 +270,10 @@ void Service::answered(const View& view, const Scored& scored, std::span<const i
   const bool taken =
       shadow_queue_.offer([this, view, rows = std::vector(candidates.begin(), candidates.end()),
                            given = names == nullptr ? std::vector<std::string>() : *names,
-                           expected = std::vector(scored.logits.begin(), scored.logits.end())] {
+                           expected = std::vector(scored.logits.begin(), scored.logits.end()),
+                           products = scored.products] {
         try {
-          score_as_shadow(view, rows, given, expected);
+          score_as_shadow(view, rows, given, expected, products);
         } catch (...) {
           release_metrics_.shadow_failed();
           throw;
@@ -269,23 +288,9 @@ Service::View Service::shadow_view(const View& view) {
   View copy;
   copy.take(view.shadow);
   const Bundle& bundle = copy.deployment->bundle();
-  copy.user_name = view.user_name;
   copy.time = view.time;
-  copy.user = view.user_name.empty() ? 0 : bundle.users().find(view.user_name).value_or(0);
-  copy.known_user = view.known_user || copy.user > 0;
-  auto missing = view.unknown_history.begin();
-  const auto add = [&copy](std::string_view name) {
-    if (const auto row = copy.catalogue->find(name)) {
-      copy.history.push_back(*row);
-    } else {
-      copy.unknown_history.push_back({.before = copy.history.size(), .name = std::string(name)});
-    }
-  };
-  for (size_t at = 0; at <= view.history.size(); ++at) {
-    for (; missing != view.unknown_history.end() && missing->before == at; ++missing)
-      add(missing->name);
-    if (at < view.history.size()) add(view.catalogue->name(view.history[at]));
-  }
+  copy.past = view.past;
+  copy.know(history_of(bundle, *copy.catalogue, copy.past));
   const auto& fields = copy.deployment->spec().fields;
   const auto& theirs = view.deployment->spec().fields;
   copy.context.resize(fields.size());
@@ -309,7 +314,7 @@ Service::View Service::shadow_view(const View& view) {
 
 void Service::score_as_shadow(const View& view, std::span<const int32_t> candidates,
                               const std::vector<std::string>& names,
-                              std::span<const float> expected) {
+                              std::span<const float> expected, bool products) {
   const View own = shadow_view(view);
   std::vector<int32_t> rows;
   rows.reserve(candidates.size());
@@ -321,7 +326,7 @@ void Service::score_as_shadow(const View& view, std::span<const int32_t> candida
   arena_of_thread().reset();
   const Scored scored = score(own, rows, nullptr);
   observe(own, scored, rows);
-  release_metrics_.compared(agreement_of(expected, scored.logits));
+  release_metrics_.compared(agreement_of(expected, scored.logits), !products && !scored.products);
 }
 
 }  // namespace llmcf::serve

@@ -72,22 +72,17 @@ struct Service::Arrival {
 
 // Who asks, with what history, of which release.
 struct Service::View {
-  // An item of the history that the catalogue does not know, and how many known ones precede it.
-  struct Missing {
-    size_t before = 0;
-    std::string name;
-  };
-
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   std::shared_ptr<Release> release;
   std::shared_ptr<Release> shadow;         // wants a copy; null = none does
   std::shared_ptr<Deployment> deployment;  // the release's
   std::shared_ptr<const Catalogue> catalogue;
-  std::string user_name;  // empty = not named
+  std::shared_ptr<const Candidates> candidates;  // null: from the bundle itself
+  Past past;
   int32_t user = 0;
   bool known_user = false;
   std::vector<int32_t> history;  // rows, oldest first
-  std::vector<Missing> unknown_history;
+  int64_t unknown_history = 0;
   std::vector<ContextValue> context;  // by field
   std::vector<std::vector<int32_t>> context_ids;
   int64_t time = 0;
@@ -96,6 +91,19 @@ struct Service::View {
     release = from;
     deployment = {from, &from->deployment};
     catalogue = deployment->catalogue();
+    candidates = deployment->candidates();
+  }
+  // As the bundle knows `past`.
+  void know(KnownHistory&& known) {
+    user = known.user;
+    known_user = known.known_user;
+    history = std::move(known.rows);
+    unknown_history = known.unknown;
+  }
+  // Whether the bundle has vectors that its items can be compared with the history by.
+  bool lists_by_similarity() const { return !history.empty() && deployment->search() != nullptr; }
+  KnownHistory known() const {
+    return {.user = user, .known_user = known_user, .rows = history, .unknown = unknown_history};
   }
   // What is missing of the text about the user, where the model reads one: a row of training after
   // as many items would have had a text, or a newer one.
@@ -116,11 +124,27 @@ struct Service::View {
 };
 
 struct Service::Scored {
-  std::span<float> logits;  // in the thread's arena
+  // In the thread's arena. Of a sequence bundle inner products: minus infinity for what it does not
+  // know.
+  std::span<float> logits;
+  bool products = false;
   Slots slots;
   std::vector<float> history_vector;
   double retrieve_seconds = 0, score_seconds = 0;
   bool without_examples = false;
+
+  // As it is shown: null for what has no score.
+  Json shown(size_t candidate) const {
+    if (!products) return probability(logits[candidate]);
+    return std::isfinite(logits[candidate]) ? Json(logits[candidate]) : Json();
+  }
+};
+
+// What the first stage of a recommendation lists: rows of the catalogue, best first.
+struct Service::Listed {
+  std::vector<int32_t> rows;
+  std::string_view stage;             // sequence, similar, popular: where they come from
+  std::optional<Scored> scored = {};  // where the first stage's scores are the model's own
 };
 
 }  // namespace llmcf::serve

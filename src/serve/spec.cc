@@ -76,6 +76,18 @@ BundleContext context_of(const Json& json) {
           .gated = json.at("gated").get<bool>()};
 }
 
+Json sequence_json(const BundleSequence& sequence) {
+  return {{"user_ids", sequence.user_ids},
+          {"fusion", sequence.concat_fusion ? "concat" : "add"},
+          {"context_weight", sequence.context_weight}};
+}
+
+BundleSequence sequence_of(const Json& json) {
+  return {.user_ids = json.at("user_ids").get<bool>(),
+          .concat_fusion = parse<int>(json, "fusion", {"add", "concat"}) == 1,
+          .context_weight = json.at("context_weight").get<double>()};
+}
+
 Json retrieval_json(const BundleSpec& spec) {
   const retrieval::RetrievalOptions& options = spec.retrieval;
   return {{"k", options.k},
@@ -88,7 +100,9 @@ Json retrieval_json(const BundleSpec& spec) {
           {"folds", spec.folds},
           {"width", spec.retrieval_width},
           {"collaborative", spec.collaborative},
-          {"neighbours", spec.neighbours}};
+          {"neighbours", spec.neighbours},
+          {"cells", spec.scan.cells},
+          {"probes", spec.scan.probes}};
 }
 
 void read_retrieval(const Json& json, BundleSpec& spec) {
@@ -104,6 +118,8 @@ void read_retrieval(const Json& json, BundleSpec& spec) {
   spec.retrieval_width = json.at("width").get<int64_t>();
   spec.collaborative = json.at("collaborative").get<double>();
   spec.neighbours = json.at("neighbours").get<int64_t>();
+  spec.scan.cells = json.value("cells", int64_t{0});
+  spec.scan.probes = json.value("probes", int64_t{0});
 }
 
 Json tables_json(const std::vector<models::TableSpec>& tables) {
@@ -118,7 +134,7 @@ Json tables_json(const std::vector<models::TableSpec>& tables) {
 int64_t BundleSpec::slot_features() const {
   models::FeatureSpec features;
   for (const BundleField& field : fields)
-    features.fields.push_back(field.spec);
+    if (field.spec.table >= 0) features.fields.push_back(field.spec);
   return models::slot_feature_count(features);
 }
 
@@ -126,32 +142,33 @@ std::string BundleSpec::to_json() const {
   Json figures = Json::object();
   for (const auto& [metric, value] : metrics)
     figures[metric] = value;
-  return Json{{"name", name},
-              {"variant", variant},
-              {"seed", seed},
-              {"created", created},
-              {"made_by", made_by},
-              {"data_version", data_version},
-              {"paper", paper},
-              {"metrics", figures},
-              {"backbone", backbone},
-              {"backbone_options", backbone_options},
-              {"embed_dim", embed_dim},
-              {"context", context_json(context)},
-              {"tables", tables_json(tables)},
-              {"fields", fields_json(fields)},
-              {"sequence_fields", sequence_fields},
-              {"history_length", history_length},
-              {"text_dim", text_dim},
-              {"users", users},
-              {"items", items},
-              {"examples", examples},
-              {"retrieval", retrieval_json(*this)},
-              {"reasoners", reasoners},
-              {"encoder", encoder},
-              {"newest_example", newest_example},
-              {"log_end", log_end}}
-      .dump();
+  Json json{{"name", name},
+            {"variant", variant},
+            {"seed", seed},
+            {"created", created},
+            {"made_by", made_by},
+            {"data_version", data_version},
+            {"paper", paper},
+            {"metrics", figures},
+            {"backbone", backbone},
+            {"backbone_options", backbone_options},
+            {"embed_dim", embed_dim},
+            {"context", context_json(context)},
+            {"tables", tables_json(tables)},
+            {"fields", fields_json(fields)},
+            {"sequence_fields", sequence_fields},
+            {"history_length", history_length},
+            {"text_dim", text_dim},
+            {"users", users},
+            {"items", items},
+            {"examples", examples},
+            {"retrieval", retrieval_json(*this)},
+            {"reasoners", reasoners},
+            {"encoder", encoder},
+            {"newest_example", newest_example},
+            {"log_end", log_end}};
+  if (sequence) json["sequence"] = sequence_json(*sequence);
+  return json.dump();
 }
 
 BundleSpec BundleSpec::from_json(const std::string& text) {
@@ -172,6 +189,7 @@ BundleSpec BundleSpec::from_json(const std::string& text) {
     read("backbone_options", spec.backbone_options);
     read("embed_dim", spec.embed_dim);
     spec.context = context_of(json.at("context"));
+    if (json.contains("sequence")) spec.sequence = sequence_of(json.at("sequence"));
     for (const Json& table : json.at("tables"))
       spec.tables.push_back(
           {.name = table.at("name").get<std::string>(), .rows = table.at("rows").get<int64_t>()});

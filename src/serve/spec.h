@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "models/batch.h"
 #include "retrieval/options.h"
+#include "serve/history_scan.h"
 
 namespace llmcf::serve {
 
@@ -23,6 +25,7 @@ inline constexpr const char* kBundleVersion = "1";
 enum class ValueKind { kUserId, kItemId, kColumn, kNumber };
 
 struct BundleField {
+  // Table -1: known of items, for filters, and not read by the model. Such fields come last.
   models::FieldSpec spec;
   ValueKind kind = ValueKind::kItemId;
   // A history field pools the values of this item field over the history; other fields: -1.
@@ -48,6 +51,13 @@ struct BundleContext {
   bool uses_retrieval() const { return reads_examples() || alignment; }
 };
 
+// What a sequence model is made of that its weights do not show.
+struct BundleSequence {
+  bool user_ids = false;       // contexts and backbones read a vector of the user
+  bool concat_fusion = false;  // how a context joins the state; else it is added
+  double context_weight = 0;   // of a context that is added
+};
+
 struct BundleSpec {
   std::string name;     // of the run
   std::string variant;  // of the run
@@ -62,10 +72,13 @@ struct BundleSpec {
   std::string backbone_options;  // YAML: the backbone's section
   int64_t embed_dim = 0;         // D
   BundleContext context;
+  // Absent: a click model, which scores pairs. Present: items are scored by inner product with the
+  // state of a history.
+  std::optional<BundleSequence> sequence;
   std::vector<models::TableSpec> tables;
   std::vector<BundleField> fields;   // [F]
   std::vector<int> sequence_fields;  // item fields that a backbone reads item by item
-  int64_t history_length = 20;       // the last items that count as features
+  int64_t history_length = 20;       // the last items that count: as features, as a sequence
   int64_t text_dim = 0;
 
   int64_t users = 0;
@@ -75,6 +88,7 @@ struct BundleSpec {
   int64_t folds = 1;            // sets of retrieval vectors; users belong to one each
   int64_t retrieval_width = 0;  // V; 0 = no retrieval
   int64_t neighbours = 0;       // longest static list of an item
+  ScanOptions scan;             // whether every example is read for a request
   double collaborative = 0;     // share of the log in retrieval vectors, retrieval/collaborative.h
   int64_t log_end = 0;          // Unix seconds of the newest event that histories hold
   std::string reasoners;        // who wrote the chains of thought

@@ -27,18 +27,22 @@ constexpr int64_t kDay = 86400;
 
 class Toy {
  public:
-  explicit Toy(const ToyOptions& options)
-      : options_(options), random_(options.seed, "toy.bundle") {}
+  explicit Toy(const ToyOptions& options) : options_(options), random_(options.seed, "toy.bundle") {
+    if (sequence()) options_.token = options_.embed_dim;
+  }
 
   void write(const std::filesystem::path& path) {
     describe();
     add_catalogue();
     add_users();
-    add_weights();
+    if (sequence())
+      add_sequence_weights();
+    else
+      add_weights();
     if (options_.context != "none") add_item_text();
     if (spec_.context.uses_retrieval()) add_examples();
     const TemporaryDirectory directory;
-    add_encoder(directory.path() / "encoder");
+    if (!sequence()) add_encoder(directory.path() / "encoder");
     describe_bundle(writer_, spec_);
     const auto raw = directory.path() / "raw.bundle";
     writer_.write(raw);
@@ -52,6 +56,8 @@ class Toy {
   }
 
  private:
+  bool sequence() const { return options_.backbone == "sasrec"; }
+
   void describe() {
     const bool ict = options_.context == "ict";
     spec_.name = "toy";
@@ -60,15 +66,53 @@ class Toy {
     spec_.created = "2023-11-14T22:13:20Z";
     spec_.made_by = "toy";
     spec_.metrics = {{"auc", 0.5}};
-    spec_.backbone = "deepfm";
+    spec_.backbone = options_.backbone;
     spec_.embed_dim = options_.embed_dim;
     spec_.context = {.kind = options_.context,
                      .heads = 2,
                      .merged = ict,
                      .residual = ict,
                      .evidence = ict,
-                     .alignment = ict,
+                     .alignment = ict && !sequence(),
                      .gated = false};
+    if (sequence())
+      describe_sequence();
+    else
+      describe_fields();
+    spec_.history_length = options_.history_length;
+    spec_.text_dim = options_.context == "none" ? 0 : options_.text_width;
+    spec_.users = options_.users;
+    spec_.items = options_.items;
+    spec_.examples = ict ? options_.examples : 0;
+    spec_.retrieval.k = options_.k;
+    spec_.retrieval.normalize = true;
+    if (sequence()) spec_.retrieval.history_weight = 1;
+    spec_.folds = ict ? options_.folds : 1;
+    spec_.retrieval_width = ict ? options_.text_width + options_.log_width : 0;
+    spec_.neighbours = options_.neighbours;
+    spec_.scan = options_.scan;
+    spec_.reasoners = "template";
+    spec_.newest_example = kNow;
+    spec_.log_end = kNow;
+    spec_.collaborative = options_.log_width > 0 ? 0.5 : 0;
+  }
+
+  void describe_sequence() {
+    spec_.sequence = {.user_ids = false, .concat_fusion = false, .context_weight = 0.1};
+    spec_.tables = {{"item_id", options_.items + 2}};
+    const auto field = [&](const char* name, int table, models::FieldRole role, ValueKind kind,
+                           int item_field) {
+      spec_.fields.push_back(
+          {.spec = {.name = name, .table = table, .role = role, .single = item_field < 0},
+           .kind = kind,
+           .item_field = item_field});
+    };
+    field("history", 0, models::FieldRole::kHistory, ValueKind::kItemId, 1);
+    field("item_id", 0, models::FieldRole::kItem, ValueKind::kItemId, -1);
+    field("brand", -1, models::FieldRole::kItem, ValueKind::kColumn, -1);
+  }
+
+  void describe_fields() {
     spec_.tables = {{"user_id", options_.users + 2},
                     {"item_id", options_.items + 2},
                     {"brand", options_.brands + 2},
@@ -87,19 +131,6 @@ class Toy {
     field("when", 3, models::FieldRole::kContext, ValueKind::kColumn, -1);
     field("hist_item_id", 1, models::FieldRole::kHistory, ValueKind::kItemId, 1);
     field("hist_brand", 2, models::FieldRole::kHistory, ValueKind::kColumn, 2);
-    spec_.text_dim = options_.context == "none" ? 0 : options_.text_width;
-    spec_.users = options_.users;
-    spec_.items = options_.items;
-    spec_.examples = ict ? options_.examples : 0;
-    spec_.retrieval.k = options_.k;
-    spec_.retrieval.normalize = true;
-    spec_.folds = ict ? options_.folds : 1;
-    spec_.retrieval_width = ict ? options_.text_width + options_.log_width : 0;
-    spec_.neighbours = options_.neighbours;
-    spec_.reasoners = "template";
-    spec_.newest_example = kNow;
-    spec_.log_end = kNow;
-    spec_.collaborative = options_.log_width > 0 ? 0.5 : 0;
   }
 
   std::vector<float>& floats(int64_t count, double deviation) {
@@ -120,7 +151,7 @@ class Toy {
     brand_offsets_ = {0, 0};
     for (int64_t item = 1; item <= options_.items; ++item) {
       const int32_t brand = 1 + below(options_.brands);
-      names_.push_back(fmt::format("item-{}", item));
+      names_.push_back(fmt::format("item-{}", options_.first_item + item - 1));
       titles_.push_back(fmt::format("brand-{} thing {}", brand, item));
       brands_.push_back(brand);
       brand_ids_.push_back(brand);
@@ -197,10 +228,40 @@ class Toy {
       add_kar();
       return;
     }
+    add_context_weights(F);
+    if (options_.context == "ict") weight("alignment.weight", {d, 2}, 0.3);
+  }
+
+  void add_sequence_weights() {
+    const int64_t D = options_.embed_dim;
+    auto& items = floats((options_.items + 2) * D, 0.3);
+    std::fill_n(items.begin(), D, 0.0F);
+    writer_.add<float>("weights.tables.item_id", {options_.items + 2, D},
+                       std::span<const float>(items));
+    weight("backbone.positions", {options_.history_length, D}, 0.3);
+    const auto norm = [&](const std::string& name) {
+      weight(name + ".weight", {D}, 1);
+      weight(name + ".bias", {D}, 0.1);
+    };
+    for (int block = 0; block < 2; ++block) {
+      const std::string name = fmt::format("backbone.block{}", block);
+      norm(name + "_attention_norm");
+      norm(name + "_forward_norm");
+      linear(name + "_in", 3 * D, D);
+      for (const char* part : {"_out", "_forward0", "_forward1"})
+        linear(name + part, D, D);
+    }
+    norm("backbone.last_norm");
+    if (options_.context != "none") add_context_weights(2);
+  }
+
+  // Of a context that reads `fields` embedded fields and two texts.
+  void add_context_weights(int64_t fields) {
+    const int64_t D = options_.embed_dim, d = options_.token;
     linear("context.text_map.linear0", options_.text_hidden, options_.text_width);
     linear("context.text_map.linear1", d, options_.text_hidden);
     const std::string prefix = options_.context == "ict" ? "context.ict." : "context.";
-    linear(prefix + "token_map.linear0", options_.token_hidden, F * D + 2 * d);
+    linear(prefix + "token_map.linear0", options_.token_hidden, fields * D + 2 * d);
     linear(prefix + "token_map.linear1", d, options_.token_hidden);
     if (options_.context != "ict") return;
     const int64_t hidden = (4 * d / 3 + 31) / 32 * 32;
@@ -215,7 +276,6 @@ class Toy {
     weight("context.ict.layer0.w2.weight", {d, hidden}, 1 / std::sqrt(static_cast<double>(hidden)));
     for (const char* part : {"layer0.attention_norm", "layer0.feed_forward_norm", "norm"})
       weight(fmt::format("context.ict.{}.weight", part), {d}, 1);
-    weight("alignment.weight", {d, 2}, 0.3);
   }
 
   // Two experts of each kind. The text about a user is as old as the powers of two allow; every
@@ -336,6 +396,7 @@ class Toy {
     };
     source.options = spec_.retrieval;
     source.neighbours = options_.neighbours;
+    source.scan = options_.scan;
     index_ = std::make_unique<SearchIndex>(source);
     index_->add_to(writer_);
     spec_.neighbours = index_->neighbours();
@@ -382,7 +443,7 @@ class Toy {
     }
   }
 
-  const ToyOptions& options_;
+  ToyOptions options_;
   Random random_;
   BundleSpec spec_;
   SafetensorsWriter writer_;

@@ -23,19 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr const char* kSequenceRun = R"(
-name: small
-workspace: {workspace}
-seeds: [1]
-data: {{format: table, path: {shop}, schema: {shop}/schema.yaml}}
-encode: {{kind: lsa, width: 16}}
-reason: {{kind: template, share: 0.3, seed: 1}}
-model: {{backbone: sasrec, embed_dim: 8}}
-train: {{epochs: 1}}
-variants:
-  - {{name: sasrec, model: {{context: none}}}}
-)";
-
 constexpr const char* kRun = R"(
 name: small
 workspace: {workspace}
@@ -66,14 +53,12 @@ class PublishTest : public ::testing::Test {
     return directory_->path() / protocol;
   }
 
-  static RunConfig config(const std::string& variants, const std::string& protocol = "strict",
-                          const char* run = kRun) {
+  static RunConfig config(const std::string& variants, const std::string& protocol = "strict") {
     return RunConfig::from(
-        Config::parse(
-            fmt::format(fmt::runtime(run), fmt::arg("workspace", workspace(protocol).string()),
-                        fmt::arg("shop", shop().string()), fmt::arg("protocol", protocol),
-                        fmt::arg("variants", variants)),
-            (directory_->path() / "run.yaml").string()),
+        Config::parse(fmt::format(kRun, fmt::arg("workspace", workspace(protocol).string()),
+                                  fmt::arg("shop", shop().string()), fmt::arg("protocol", protocol),
+                                  fmt::arg("variants", variants)),
+                      (directory_->path() / "run.yaml").string()),
         "small");
   }
 
@@ -229,11 +214,6 @@ TEST_F(PublishTest, WhatCannotBeServedIsRefusedByName) {
   };
   EXPECT_THAT(refused("  - {name: plain, model: {context: none}}\n", "plian"),
               HasSubstr("'plain'"));
-  EXPECT_THAT(error_of([] {
-                publish(config("", "strict", kSequenceRun),
-                        {.variant = "", .seed = 0, .out = bundle("refused")});
-              }),
-              HasSubstr("'sasrec' is a sequence backbone"));
   EXPECT_FALSE(std::filesystem::exists(bundle("refused")));
 }
 

@@ -74,6 +74,15 @@ TEST(ServeKernels, NormAndActivationsFollowTheirFormulas) {
     const double inverse = 1 / std::sqrt(square / static_cast<double>(width) + 1e-5);
     for (size_t i = 0; i < x.size(); ++i)
       EXPECT_NEAR(y[i], x[i] * inverse * weight[i], 1e-5);
+    const auto bias = random_floats(width, 8);
+    double mean = 0, variance = 0;
+    for (const float value : x)
+      mean += value / static_cast<double>(width);
+    for (const float value : x)
+      variance += std::pow(value - mean, 2) / static_cast<double>(width);
+    layer_norm(x.data(), weight.data(), bias.data(), 1e-3F, y.data(), 1, width, width);
+    for (size_t i = 0; i < x.size(); ++i)
+      EXPECT_NEAR(y[i], (x[i] - mean) / std::sqrt(variance + 1e-3) * weight[i] + bias[i], 1e-5);
     const auto gates = random_floats(2 * width, 7);
     swiglu(gates.data(), 2 * width, y.data(), width, 1, width);
     for (size_t i = 0; i < y.size(); ++i)
@@ -81,8 +90,9 @@ TEST(ServeKernels, NormAndActivationsFollowTheirFormulas) {
                   gates[i] / (1 + std::exp(-static_cast<double>(gates[i]))) *
                       gates[i + static_cast<size_t>(width)],
                   1e-5);
-    auto t = x, g = x, s = x;
+    auto t = x, g = x, s = x, l = x;
     tanh_of(t.data(), width);
+    sigmoid_of(l.data(), width);
     gelu(g.data(), width);
     softmax(s.data(), width);
     double total = 0;
@@ -90,6 +100,7 @@ TEST(ServeKernels, NormAndActivationsFollowTheirFormulas) {
       total += std::exp(static_cast<double>(value));
     for (size_t i = 0; i < x.size(); ++i) {
       EXPECT_NEAR(t[i], std::tanh(x[i]), 1e-6);
+      EXPECT_NEAR(l[i], 1 / (1 + std::exp(-static_cast<double>(x[i]))), 1e-6);
       EXPECT_NEAR(g[i], 0.5 * x[i] * (1 + std::erf(x[i] / std::sqrt(2.0))), 1e-6);
       EXPECT_NEAR(s[i], std::exp(static_cast<double>(x[i])) / total, 1e-6);
     }

@@ -31,7 +31,9 @@ struct FieldPlan::Pooling {
 };
 
 FieldPlan::FieldPlan(const Bundle& bundle, ItemLayout& layout)
-    : spec_(bundle.spec().fields), dim_(bundle.spec().embed_dim), paper_(bundle.spec().paper) {
+    : dim_(bundle.spec().embed_dim), paper_(bundle.spec().paper) {
+  for (const BundleField& field : bundle.spec().fields)
+    if (field.spec.table >= 0) spec_.push_back(field);
   for (const models::TableSpec& table : bundle.spec().tables) {
     Table& view = tables_.emplace_back();
     view.rows = table.rows;

@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include "core/threads.h"
+#include "serve/item_list.h"
 #include "serve/scorer/scorer.h"
+#include "serve/scorer/sequence_scorer.h"
 
 namespace llmcf::serve {
 
@@ -42,8 +44,13 @@ struct ExampleContext {
 }  // namespace
 
 Precomputed::Precomputed(std::shared_ptr<const Bundle> raw) : raw_(std::move(raw)) {
-  compute_items();
-  if (raw_->spec().context.reads_examples()) compute_examples();
+  const bool examples = raw_->spec().context.reads_examples();
+  if (raw_->spec().sequence) {
+    if (examples) compute_sequence_examples();
+  } else {
+    compute_items();
+    if (examples) compute_examples();
+  }
 }
 
 void Precomputed::compute_items() {
@@ -62,8 +69,42 @@ void Precomputed::compute_items() {
 void Precomputed::compute_examples() {
   const Scorer scorer(raw_);
   const Catalogue catalogue(raw_);
-  const BundleSpec& spec = raw_->spec();
   const Context& context = *scorer.context();
+  const ExampleContext values(*raw_);
+  const Examples& examples = raw_->examples();
+  map_examples(context, [&](int64_t id, ScratchArena& arena, float* token) {
+    const auto at = static_cast<size_t>(id);
+    const auto all =
+        raw_->history(examples.user[at]).first(static_cast<size_t>(examples.position[at]));
+    std::vector<ContextValue> given;
+    values.fill(id, given);
+    const Sample sample{
+        .user = examples.user[at],
+        .history = all.last(std::min(all.size(), static_cast<size_t>(raw_->spec().history_length))),
+        .context = given};
+    const RequestParts parts = scorer.request_parts(catalogue, sample, arena);
+    context.token(context.prepare(parts, arena), items_.data() + examples.item[at] * item_width_,
+                  token, arena);
+  });
+}
+
+// Their histories pass the backbone, as in training.
+void Precomputed::compute_sequence_examples() {
+  const SequenceScorer scorer(raw_);
+  const Catalogue catalogue(raw_);
+  const Examples& examples = raw_->examples();
+  map_examples(*scorer.context(), [&](int64_t id, ScratchArena& arena, float* token) {
+    const auto at = static_cast<size_t>(id);
+    const auto history =
+        raw_->history(examples.user[at]).first(static_cast<size_t>(examples.position[at]));
+    scorer.example_token({.catalogue = catalogue, .user = examples.user[at], .history = history},
+                         examples.item[at], arena, token);
+  });
+}
+
+// Feature tokens and mapped chains of thought of all examples, where the context reads them.
+void Precomputed::map_examples(const Context& context, const TokenOf& token_of) {
+  const BundleSpec& spec = raw_->spec();
   token_width_ = context.width();
   const bool features = spec.context.in_context(), cots = spec.context.reads_cot();
   if (features) feature_.resize(static_cast<size_t>(spec.examples * token_width_));
@@ -75,30 +116,16 @@ void Precomputed::compute_examples() {
   std::optional<MlpLayers> cot_map;
   if (raw_->has_weight("context.cot_map.linear0.weight"))
     cot_map.emplace(*raw_, "context.cot_map", 0, false, false);
-  const Examples& examples = raw_->examples();
-  const ExampleContext values(*raw_);
   parallel_for(spec.examples, kGrain, [&](int64_t begin, int64_t end) {
     ScratchArena arena;
-    std::vector<ContextValue> given;
     for (int64_t id = begin; id < end; ++id) {
       arena.reset();
-      const auto at = static_cast<size_t>(id);
       const float* chain = cots ? frozen.data() + id * spec.text_dim : nullptr;
       if (cots && cot_map)
         cot_map->apply_row(chain, cot_.data() + id * token_width_, arena);
       else if (cots)
         context.map_text(chain, cot_.data() + id * token_width_, arena);
-      if (!features) continue;
-      const auto all =
-          raw_->history(examples.user[at]).first(static_cast<size_t>(examples.position[at]));
-      values.fill(id, given);
-      const Sample sample{
-          .user = examples.user[at],
-          .history = all.last(std::min(all.size(), static_cast<size_t>(spec.history_length))),
-          .context = given};
-      const RequestParts parts = scorer.request_parts(catalogue, sample, arena);
-      context.token(context.prepare(parts, arena), items_.data() + examples.item[at] * item_width_,
-                    feature_.data() + id * token_width_, arena);
+      if (features) token_of(id, arena, feature_.data() + id * token_width_);
     }
   });
 }
@@ -110,8 +137,13 @@ void Precomputed::add_to(SafetensorsWriter& writer) const {
     if (!only_here) writer.add(name, view.dtype, view.shape, view.data);
   }
   const int64_t examples = raw_->spec().examples;
-  writer.add<float>("items.static", {raw_->spec().items + 1, item_width_},
-                    std::span<const float>(items_));
+  if (raw_->spec().sequence) {
+    ItemList::add_to(writer, raw_->weight("tables.item_id"), raw_->spec().items,
+                     raw_->spec().embed_dim, panels_);
+  } else {
+    writer.add<float>("items.static", {raw_->spec().items + 1, item_width_},
+                      std::span<const float>(items_));
+  }
   if (!feature_.empty())
     writer.add<float>("examples.feature", {examples, token_width_},
                       std::span<const float>(feature_));

@@ -1,0 +1,92 @@
+// h(q).h(c) of the examples of one label for one h(q): the user half of retrieval's score.
+//
+// Two layouts, chosen when a run is published:
+//   whole   every vector is read, in half precision
+//   cells   vectors lie in cells of k-means; the cells nearest to h(q) are read, in half precision,
+//           and an example of another cell counts as its cell's centre. For pools that cannot be
+//           read within a request: a million examples of 256-d are half a gigabyte.
+//
+// Invariants:
+//  1. `whole`: every product is within error() |h(q)| of the exact one.
+//  2. `cells`: products of examples in cells that are read are as in `whole`; of the others seven
+//     in ten are within error() |h(q)|, on queries like the examples' own.
+//
+// Tensors, for fold f and label y:
+//   retrieval.scan.<f>.<y> u16           h in half precision, column panels of 32
+//   retrieval.centres.<f>.<y> f32 [C, V]        `cells` alone: centres,
+//   retrieval.cell.<f>.<y> i32 [columns]        the cell of every column,
+//   retrieval.cell_begin.<f>.<y> i32 [C + 1]    a cell's places in the scan, whole panels,
+//   retrieval.cell_column.<f>.<y> i32 [places]  the column of a place; -1 = none
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/safetensors.h"
+#include "serve/arena.h"
+
+namespace llmcf::serve {
+
+struct ScanOptions {
+  int64_t cells = 0;   // 0 = whole
+  int64_t probes = 0;  // cells that a request reads
+
+  // What suits a pool: whole up to 200,000 examples; then twice the root of their number, of which
+  // one in 48 is read.
+  static ScanOptions suited_to(int64_t examples);
+  static int64_t probes_of(int64_t cells);
+};
+
+class HistoryScan {
+ public:
+  HistoryScan() = default;
+  // Views into the reader's file. Throws InputError on tensors that do not fit.
+  HistoryScan(const SafetensorsReader& reader, const std::string& suffix, int64_t columns,
+              int64_t width, const ScanOptions& options);
+
+  bool whole() const { return centres_.empty(); }
+  // Products of h(q) [V] into out [columns, rounded up to whole panels].
+  void products(const float* history, ScratchArena& arena, float* out) const;
+
+ private:
+  void read_cells(const float* history, ScratchArena& arena, float* out) const;
+
+  int64_t columns_ = 0, width_ = 0, probes_ = 0;
+  std::span<const uint16_t> scan_;
+  std::span<const float> centres_;
+  std::span<const int32_t> cell_, begin_, column_;
+};
+
+// The tensors of one label and fold, made when a run is published. On all threads.
+class ScanTensors {
+ public:
+  // `history` [N, V]; `columns`: the example of every column.
+  ScanTensors(std::span<const float> history, std::span<const int32_t> columns, int64_t width,
+              const ScanOptions& options);
+
+  // Valid as long as this.
+  void add_to(SafetensorsWriter& writer, const std::string& suffix) const;
+  float error() const { return error_; }
+
+ private:
+  void pack_whole();
+  void pack_cells(const ScanOptions& options);
+  void put(int64_t place, int32_t column);
+  const float* vector(int64_t column) const {
+    return history_.data() + static_cast<int64_t>(columns_[static_cast<size_t>(column)]) * width_;
+  }
+  void measure_half();
+  void measure_cells(const ScanOptions& options);
+
+  std::span<const float> history_;
+  std::span<const int32_t> columns_;
+  int64_t width_ = 0;
+  float error_ = 0;
+  std::vector<uint16_t> scan_;
+  std::vector<float> centres_;
+  std::vector<int32_t> cell_, begin_, column_;
+};
+
+}  // namespace llmcf::serve
