@@ -13,7 +13,9 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "pipeline/journey.h"
+#include "pipeline/publish_user_texts.h"
 #include "pipeline/version.h"
+#include "serve/retrieval_profile.h"
 #include "serve/scorer/backbone.h"
 #include "serve/scorer/prepare.h"
 #include "serve/scorer/sequence_backbone.h"
@@ -84,6 +86,8 @@ class PublishJourney final : public Journey {
     if (spec_.context.reads_text())
       writer.add<float>("item_text", {spec_.items + 1, text_dim_}, item_text());
     add_examples(writer);
+    if (spec_.examples > 0) add_reference(writer);
+    if (model_.context == models::ContextKind::kKar) add_user_texts(writer);
     if (!spec_.encoder.empty()) add_encoder(writer);
     if (spec_.context.uses_retrieval()) add_retrieval(writer);
     serve::describe_bundle(writer, spec_);
@@ -97,10 +101,6 @@ class PublishJourney final : public Journey {
         task_ == Task::kClicks ? serve::served_backbones() : serve::served_sequence_backbones();
     if (std::find(served.begin(), served.end(), model_.backbone) == served.end())
       throw Error(place + unknown_name("backbone that can be served", model_.backbone, served));
-    if (model_.context == models::ContextKind::kKar)
-      throw Error(place +
-                  "context 'kar' reads texts about users at prefixes of their histories, which a "
-                  "request does not have");
   }
 
   void describe() {
@@ -309,6 +309,25 @@ class PublishJourney final : public Journey {
       writer.add<float>("examples.cot", {spec_.examples, examples().width()}, examples().vectors());
   }
 
+  // What retrieval found for the test rows: what a service compares its requests with.
+  void add_reference(SafetensorsWriter& writer) {
+    const auto found = retrieval::Assignment::load(workspace().retrieval("test"));
+    serve::RetrievalProfile profile;
+    for (int64_t row = 0; row < found.rows; ++row)
+      profile.add(found.ids_of(row), found.similarity_of(row));
+    profile.add_to(writer, reference_);
+  }
+
+  void add_user_texts(SafetensorsWriter& writer) {
+    const cot::UserPrefixes prefixes(dataset(), rows(), generate_options_.whole_users);
+    user_texts_ = newest_user_texts(knowledge_set(), rows(), prefixes, spec_.users);
+    const int64_t width = knowledge_set().width();
+    writer.add<float>("kar.user", {spec_.users + 1, width},
+                      std::span<const float>(user_texts_.vectors));
+    writer.add<int32_t>("kar.user_length", user_texts_.length);
+    writer.add<float>("kar.item", {spec_.items + 1, width}, knowledge_set().item_vectors());
+  }
+
   void add_encoder(SafetensorsWriter& writer) {
     for (const auto& entry : std::filesystem::directory_iterator(workspace().encoder())) {
       if (!entry.is_regular_file()) continue;
@@ -373,6 +392,8 @@ class PublishJourney final : public Journey {
   std::deque<std::vector<int32_t>> context_ids_;
   std::deque<std::vector<float>> context_values_;
   std::deque<std::string> encoder_files_;
+  std::vector<int64_t> reference_;
+  UserTexts user_texts_;
   std::unique_ptr<retrieval::ItemVectors> vectors_;
   std::unique_ptr<serve::SearchIndex> index_;
 };

@@ -60,6 +60,8 @@ Bundle::Bundle(const std::filesystem::path& path)
                  .time = reader_.get<int64_t>("examples.time", {spec_.examples}),
                  .text = StringColumn(reader_, "examples.text")};
   }
+  if (spec_.context.kind == "kar")
+    user_text_length_ = reader_.get<int32_t>("kar.user_length", {spec_.users + 1});
   if (reader_.contains("item_text"))
     item_text_ = reader_.get<float>("item_text", {spec_.items + 1, spec_.text_dim});
 }

@@ -14,6 +14,8 @@
 //   thought retrieval.*                                             example_search.h items.static,
 //   examples.*                                what the scorer precomputes encoder/<file> u8 the
 //   text encoder's files
+//   kar.*                                                    scorer/kar.h
+//   reference.*                                              retrieval_profile.h
 // Metadata: format, version, spec (spec.h), digest (of the spec).
 //
 // Invariants:
@@ -80,6 +82,9 @@ class Bundle {
   const Names& vocabulary(size_t field) const { return vocabularies_[field]; }
   const Examples& examples() const { return examples_; }
   std::span<const float> item_text() const { return item_text_; }  // [I + 1, W] or empty
+  // Items of the history that the text about each user (KAR) has seen; 0 = there is no text. Empty
+  // where the model reads none.
+  std::span<const int32_t> user_text_length() const { return user_text_length_; }  // [U + 1]
 
   // weights.<name>; throws InputError if it is missing.
   std::span<const float> weight(const std::string& name) const;
@@ -105,6 +110,7 @@ class Bundle {
   std::vector<Names> vocabularies_;
   Examples examples_;
   std::span<const float> item_text_;
+  std::span<const int32_t> user_text_length_;
 };
 
 // Metadata of a bundle. The spec's digest makes an altered description show.

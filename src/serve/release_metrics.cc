@@ -198,12 +198,13 @@ void ReleaseMetrics::user_text_age(Role role, int64_t items) {
   of(role).text_ages.Observe(static_cast<double>(items));
 }
 
-void ReleaseMetrics::compared(const Agreement& agreement) {
+void ReleaseMetrics::compared(const Agreement& agreement, bool probabilities) {
   const auto observe = [this](const char* measure, const Boundaries& boundaries, double value) {
     families_->agreement.Add({{"measure", measure}}, boundaries).Observe(value);
   };
-  observe("difference", {0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5},
-          agreement.difference);
+  if (probabilities)
+    observe("difference", {0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5},
+            agreement.difference);
   observe("overlap_at_10", {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1}, agreement.overlap);
   observe("kendall_tau", {-0.5, 0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1}, agreement.tau);
   families_->shadow.Add({{"result", "scored"}}).Increment();

@@ -40,8 +40,9 @@ class ReleaseMetrics {
               const AgeCounts& ages);
   // Items of the user's history that the text about the user has not seen.
   void user_text_age(Role role, int64_t items);
-  // A shadow's scores beside the primary's.
-  void compared(const Agreement& agreement);
+  // A shadow's scores beside the primary's. Where one of them gives no probabilities (a sequence
+  // model's inner products) only the orders are compared.
+  void compared(const Agreement& agreement, bool probabilities);
   void shadow_dropped();
   void shadow_failed();
   // `version` is in service under this role; empty = nobody is any more. Told before the bundle

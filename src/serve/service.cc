@@ -159,12 +159,14 @@ Service::Scored Service::score(const View& view, std::span<const int32_t> candid
 // places.
 Ranked Service::answer(const View& view, const Scored& scored, std::span<const int32_t> candidates,
                        const std::vector<std::string>* names, std::span<const int32_t> order) {
+  const auto missing =
+      scored.without_examples ? std::optional(Fallback::kNoExamples) : view.text_fallback();
   Ranked answer;
   answer.bundle = view.deployment->bundle().version();
   answer.release = role_name(view.release->role);
   answer.known_user = view.known_user;
   answer.history = view.history.size();
-  if (scored.without_examples) answer.fallback = "no_examples";
+  if (missing) answer.fallback = fallback_name(*missing);
   answer.unknown_history = view.unknown_history;
   answer.products = scored.products;
   answer.items.reserve(order.size());

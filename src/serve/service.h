@@ -129,7 +129,8 @@ class Service {
                 const std::vector<std::string>* names);
   static View shadow_view(const View& view);
   void score_as_shadow(const View& view, std::span<const int32_t> candidates,
-                       const std::vector<std::string>& names, std::span<const float> expected);
+                       const std::vector<std::string>& names, std::span<const float> expected,
+                       bool products);
 
   std::unique_ptr<HistoryStore> histories_;
   ServiceLimits limits_;

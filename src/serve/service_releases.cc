@@ -243,6 +243,12 @@ void Service::observe(const View& view, const Scored& scored, std::span<const in
   }
   if (scored.without_examples) record.mark(Fallback::kNoExamples);
   if (view.history.empty()) record.mark(Fallback::kNoHistory);
+  if (const auto missing = view.text_fallback()) record.mark(*missing);
+  const auto lengths = view.deployment->bundle().user_text_length();
+  const int64_t read = lengths.empty() ? 0 : lengths[static_cast<size_t>(view.user)];
+  if (read > 0)
+    release_metrics_.user_text_age(
+        view.release->role, std::max<int64_t>(0, static_cast<int64_t>(view.history.size()) - read));
   if (std::find(candidates.begin(), candidates.end(), view.deployment->unknown_item()) !=
       candidates.end())
     record.mark(Fallback::kUnknownCandidates);
@@ -264,9 +270,10 @@ void Service::answered(const View& view, const Scored& scored, std::span<const i
   const bool taken =
       shadow_queue_.offer([this, view, rows = std::vector(candidates.begin(), candidates.end()),
                            given = names == nullptr ? std::vector<std::string>() : *names,
-                           expected = std::vector(scored.logits.begin(), scored.logits.end())] {
+                           expected = std::vector(scored.logits.begin(), scored.logits.end()),
+                           products = scored.products] {
         try {
-          score_as_shadow(view, rows, given, expected);
+          score_as_shadow(view, rows, given, expected, products);
         } catch (...) {
           release_metrics_.shadow_failed();
           throw;
@@ -307,7 +314,7 @@ Service::View Service::shadow_view(const View& view) {
 
 void Service::score_as_shadow(const View& view, std::span<const int32_t> candidates,
                               const std::vector<std::string>& names,
-                              std::span<const float> expected) {
+                              std::span<const float> expected, bool products) {
   const View own = shadow_view(view);
   std::vector<int32_t> rows;
   rows.reserve(candidates.size());
@@ -319,7 +326,7 @@ void Service::score_as_shadow(const View& view, std::span<const int32_t> candida
   arena_of_thread().reset();
   const Scored scored = score(own, rows, nullptr);
   observe(own, scored, rows);
-  release_metrics_.compared(agreement_of(expected, scored.logits));
+  release_metrics_.compared(agreement_of(expected, scored.logits), !products && !scored.products);
 }
 
 }  // namespace llmcf::serve

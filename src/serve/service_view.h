@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -88,6 +90,16 @@ struct Service::View {
   bool lists_by_similarity() const { return !history.empty() && deployment->search() != nullptr; }
   KnownHistory known() const {
     return {.user = user, .known_user = known_user, .rows = history, .unknown = unknown_history};
+  }
+  // What is missing of the text about the user, where the model reads one: a row of training after
+  // as many items would have had a text, or a newer one.
+  std::optional<Fallback> text_fallback() const {
+    const auto lengths = deployment->bundle().user_text_length();
+    if (lengths.empty()) return std::nullopt;
+    const int32_t length = lengths[static_cast<size_t>(user)];
+    if (length == 0) return Fallback::kNoUserText;
+    const auto newest = static_cast<int64_t>(std::bit_floor(history.size()));
+    return newest > length ? std::optional(Fallback::kOlderUserText) : std::nullopt;
   }
   Sample sample() const {
     const auto length = static_cast<size_t>(deployment->spec().history_length);

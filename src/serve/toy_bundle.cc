@@ -1,6 +1,7 @@
 #include "serve/toy_bundle.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -223,6 +224,10 @@ class Toy {
     weight("backbone.bias", {1}, 0.1);
     if (!context) return;
     weight("backbone.context_linear.weight", {1, C}, 0.3);
+    if (options_.context == "kar") {
+      add_kar();
+      return;
+    }
     add_context_weights(F);
     if (options_.context == "ict") weight("alignment.weight", {d, 2}, 0.3);
   }
@@ -271,6 +276,31 @@ class Toy {
     weight("context.ict.layer0.w2.weight", {d, hidden}, 1 / std::sqrt(static_cast<double>(hidden)));
     for (const char* part : {"layer0.attention_norm", "layer0.feed_forward_norm", "norm"})
       weight(fmt::format("context.ict.{}.weight", part), {d}, 1);
+  }
+
+  // Two experts of each kind. The text about a user is as old as the powers of two allow; every
+  // third user has none.
+  void add_kar() {
+    const int64_t W = options_.text_width;
+    for (const char* expert :
+         {"shared0", "shared1", "specific0_0", "specific0_1", "specific1_0", "specific1_1"}) {
+      const std::string name = fmt::format("context.adaptor.{}", expert);
+      linear(name + ".linear0", options_.text_hidden, W);
+      linear(name + ".linear1", options_.token / 2, options_.text_hidden);
+    }
+    for (const char* gate : {"gate0", "gate1"})
+      linear(fmt::format("context.adaptor.{}", gate), 4, W);
+    auto& users = floats((options_.users + 1) * W, 0.3);
+    for (int64_t user = 0; user <= options_.users; ++user) {
+      const auto length = static_cast<uint32_t>(offsets_[static_cast<size_t>(user) + 1] -
+                                                offsets_[static_cast<size_t>(user)]);
+      text_length_.push_back(user % 3 == 0 ? 0 : static_cast<int32_t>(std::bit_floor(length)));
+      if (text_length_.back() == 0) std::fill_n(users.begin() + user * W, W, 0.0F);
+    }
+    writer_.add<float>("kar.user", {options_.users + 1, W}, std::span<const float>(users));
+    writer_.add<int32_t>("kar.user_length", text_length_);
+    writer_.add<float>("kar.item", {options_.items + 1, W},
+                       std::span<const float>(floats((options_.items + 1) * W, 0.3)));
   }
 
   // Rows of unit length near their item's cluster; row 0 is zeros.
@@ -423,7 +453,7 @@ class Toy {
   StringColumnBuilder titles_, texts_;
   std::vector<int64_t> brand_offsets_, offsets_, time_;
   std::vector<int32_t> brands_, brand_ids_, history_, user_row_;
-  std::vector<int32_t> user_, item_, position_, label_ids_;
+  std::vector<int32_t> user_, item_, position_, label_ids_, text_length_;
   std::vector<float> label_;
   const std::vector<float>* text_ = nullptr;
   std::unique_ptr<SearchIndex> index_;

@@ -30,7 +30,7 @@ struct ToyOptions {
   int64_t embed_dim = 8;
   int64_t tower[2] = {24, 12};
   int64_t text_hidden = 20, token_hidden = 24, token = 16;
-  std::string context = "ict";  // none, text or ict (the default module)
+  std::string context = "ict";  // none, text, kar or ict (the default module)
   // deepfm or sasrec; sasrec: tokens are as wide as embeddings, whatever `token` says.
   std::string backbone = "deepfm";
   int64_t history_length = 20;  // the last items that count

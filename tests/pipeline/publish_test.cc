@@ -2,6 +2,9 @@
 // splits, logit by logit.
 #include "pipeline/publish.h"
 
+#include <algorithm>
+#include <bit>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,6 +16,7 @@
 #include "pipeline/run.h"
 #include "pipeline/workspace.h"
 #include "serve/parity.h"
+#include "serve/retrieval_profile.h"
 
 namespace llmcf::pipeline {
 namespace {
@@ -124,11 +128,71 @@ TEST_F(PublishTest, OptionsOfBackbonesScoreAsInTraining) {
 )");
 }
 
+TEST_F(PublishTest, EveryBackboneWithReasoningVectorsScoresAsInTraining) {
+  expect_parity({"kar-autoint", "kar-dcn", "kar-dcnv2", "kar-deepfm", "kar-din", "kar-xdeepfm",
+                 "kar-aligned", "kar-narrow"},
+                R"(  - {name: kar-autoint, model: {context: kar, backbone: autoint}}
+  - {name: kar-dcn, model: {context: kar, backbone: dcn}}
+  - {name: kar-dcnv2, model: {context: kar, backbone: dcnv2}}
+  - {name: kar-deepfm, model: {context: kar, backbone: deepfm}}
+  - {name: kar-din, model: {context: kar, backbone: din}}
+  - {name: kar-xdeepfm, model: {context: kar, backbone: xdeepfm}}
+  - {name: kar-aligned, model: {context: kar, alignment: true}}
+  - {name: kar-narrow, model: {context: kar, kar: {shared_experts: 1, specific_experts: 2, map: [9]}}}
+)");
+}
+
+// The text that the user's last row reads, by name and by hand.
+TEST_F(PublishTest, ABundleHasTheNewestTextAboutEachUser) {
+  publish(config("  - {name: kar-deepfm, model: {context: kar}}\n"),
+          {.variant = "kar-deepfm", .seed = 0, .out = bundle("kar-newest")});
+  const serve::Bundle published(bundle("kar-newest"));
+  const data::RowSet rows(workspace("strict") / "data" / "rows.safetensors");
+  const SafetensorsReader texts(workspace("strict") / "cot" / "knowledge.safetensors");
+  const auto vectors = texts.get<float>("user_vectors");
+  const int64_t width = texts.tensor("user_vectors").shape[1];
+  const auto users = published.reader().get<float>("kar.user");
+  const data::Rows& test = rows.rows(data::Split::kTest);
+  const auto row_of = texts.get<int32_t>("user_row.test", {test.size()});
+  EXPECT_EQ(published.user_text_length()[0], 0);
+  for (int64_t c = 0; c < width; ++c)
+    EXPECT_EQ(users[static_cast<size_t>(c)], 0);
+  int64_t compared = 0;
+  for (size_t row = 0; row < row_of.size(); ++row) {
+    // Each user's test rows are after all others; not all have the same history.
+    const auto length = static_cast<uint32_t>(test.position[row]);
+    const int32_t newest = published.user_text_length()[static_cast<size_t>(test.user[row])];
+    EXPECT_GE(newest, static_cast<int32_t>(std::bit_floor(length)));
+    if (newest != static_cast<int32_t>(std::bit_floor(length))) continue;
+    ++compared;
+    for (int64_t c = 0; c < width; ++c)
+      ASSERT_EQ(users[static_cast<size_t>(test.user[row] * width + c)],
+                vectors[static_cast<size_t>(row_of[row] * width + c)]);
+  }
+  EXPECT_GT(compared, 100);
+  EXPECT_FALSE(published.reader().contains("kar.item")) << "of no use once items are precomputed";
+}
+
+TEST_F(PublishTest, ABundleTellsWhatRetrievalFoundForTheTestRows) {
+  publish(config("  - {name: deepfm-ict, model: {backbone: deepfm, context: ict}}\n"),
+          {.variant = "deepfm-ict", .seed = 0, .out = bundle("profiled")});
+  const auto profile = serve::RetrievalProfile::read(serve::Bundle(bundle("profiled")).reader());
+  ASSERT_TRUE(profile);
+  const auto found =
+      retrieval::Assignment::load(workspace("strict") / "retrieval" / "test.safetensors");
+  EXPECT_EQ(profile->rows, found.rows);
+  EXPECT_EQ(profile->slots, found.rows * found.k);
+  EXPECT_EQ(profile->filled,
+            std::count_if(found.ids.begin(), found.ids.end(), [](int32_t id) { return id >= 0; }));
+  EXPECT_GT(profile->with_examples, found.rows / 2);
+}
+
 TEST_F(PublishTest, ThePapersProtocolScoresAsInTraining) {
-  expect_parity({"paper-deepfm", "paper-din", "paper-xdeepfm"},
+  expect_parity({"paper-deepfm", "paper-din", "paper-xdeepfm", "paper-kar"},
                 R"(  - {name: paper-deepfm, model: {backbone: deepfm}}
   - {name: paper-din, model: {backbone: din, context: text}}
   - {name: paper-xdeepfm, model: {backbone: xdeepfm, context: none}}
+  - {name: paper-kar, model: {context: kar}}
 )",
                 "paper");
 }
@@ -148,7 +212,6 @@ TEST_F(PublishTest, WhatCannotBeServedIsRefusedByName) {
     return error_of(
         [&] { publish(config(variants), {.variant = name, .seed = 0, .out = bundle("refused")}); });
   };
-  EXPECT_THAT(refused("  - {name: kar, model: {context: kar}}\n", "kar"), HasSubstr("'kar'"));
   EXPECT_THAT(refused("  - {name: plain, model: {context: none}}\n", "plian"),
               HasSubstr("'plain'"));
   EXPECT_FALSE(std::filesystem::exists(bundle("refused")));

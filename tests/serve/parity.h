@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,10 @@ inline Parity compare_test_split(const std::filesystem::path& bundle_file,
   retrieval::Assignment assignment;
   if (bundle->spec().context.uses_retrieval())
     assignment = retrieval::Assignment::load(workspace / "retrieval" / "test.safetensors");
+  // The test rows' own texts about their users, where the model reads them.
+  std::optional<SafetensorsReader> texts;
+  if (bundle->spec().context.kind == "kar")
+    texts.emplace(workspace / "cot" / "knowledge.safetensors");
   const SafetensorsReader reader(scores);
   const std::span<const float> expected = reader.get<float>("logit", {rows.size()});
 
@@ -83,13 +88,18 @@ inline Parity compare_test_split(const std::filesystem::path& bundle_file,
     }
     const auto history = row_set.history(rows.user[at], rows.position[at]);
     const auto context = context_of(dataset, bundle->spec(), rows.event[at]);
+    const float* kar = texts ? texts->get<float>("user_vectors").data() +
+                                   texts->get<int32_t>("user_row.test", {rows.size()})[at] *
+                                       texts->tensor("user_vectors").shape[1]
+                             : nullptr;
     std::vector<float> logits(static_cast<size_t>(count));
     scorer.score(
         {.catalogue = catalogue,
          .sample = {.user = rows.user[at],
                     .history = history.last(std::min(
                         history.size(), static_cast<size_t>(bundle->spec().history_length))),
-                    .context = context},
+                    .context = context,
+                    .kar = kar},
          .candidates = rows.item.subspan(at, static_cast<size_t>(count)),
          .slots = &slots,
          .time = rows.time[at]},

@@ -345,6 +345,41 @@ TEST_F(ReleasesTest, AgesAndCoverageAreOfWhatWasRead) {
   EXPECT_NEAR(metric("llmcf_window_share{bundle=\"primary\",what=\"no_history\"}"), 1.0 / 3, 1e-6);
 }
 
+// Users 1 and 2 have a text, user 3 has none (toy_bundle.cc).
+TEST_F(ReleasesTest, TextsAboutUsersAreMissedAndGrowOld) {
+  write_toy_bundle({.context = "kar"}, primary());
+  open();
+  const auto lengths = service_->deployment()->bundle().user_text_length();
+  ASSERT_GT(lengths[1], 0);
+  EXPECT_TRUE(rank(request("user-1"))["fallback"].is_null());
+  EXPECT_EQ(rank(request("user-3"))["fallback"], "no_user_text");
+  EXPECT_EQ(rank(request("stranger"))["fallback"], "no_user_text");
+  EXPECT_EQ(rank({{"history", {"item-1"}}, {"candidates", {"item-2"}}})["fallback"],
+            "no_user_text");
+  const auto history = static_cast<int64_t>(service_->deployment()->bundle().history(1).size());
+  const std::string age = "llmcf_bundle_user_text_age_items_sum{bundle=\"primary\"}";
+  const double before = metric(age);
+  EXPECT_EQ(before, static_cast<double>(history - lengths[1]));
+  // Up to the next power of two the text is the newest one that there could be.
+  Json events = Json::array();
+  for (int64_t i = history; i < 2 * lengths[1]; ++i)
+    events.push_back({{"user", "user-1"}, {"item", "item-5"}, {"time", kMoment + i}});
+  const Json last = events.back();
+  events.erase(events.size() - 1);
+  service_->add_events({{"events", events}});
+  EXPECT_TRUE(rank(request("user-1"))["fallback"].is_null());
+  service_->add_events({{"events", Json::array({last})}});
+  EXPECT_EQ(rank(request("user-1"))["fallback"], "older_user_text");
+  EXPECT_EQ(metric(age) - before, static_cast<double>(2 * lengths[1] - 1));
+  EXPECT_EQ(metric("llmcf_bundle_fallbacks_total{bundle=\"primary\",reason=\"no_user_text\"}"), 3);
+  EXPECT_EQ(metric("llmcf_bundle_fallbacks_total{bundle=\"primary\",reason=\"older_user_text\"}"),
+            1);
+  // Nothing is known of an item that is added: it is scored like the unknown one.
+  service_->add_items({{"items", {{{"item", "new"}, {"title", "brand-1 thing"}}}}});
+  const Json added = rank({{"user", "user-1"}, {"candidates", {"new", "no such item"}}})["items"];
+  EXPECT_EQ(added[0]["score"], added[1]["score"]);
+}
+
 TEST_F(ReleasesTest, ConfigurationNamesTheSecondBundle) {
   const auto read = [&](const std::string& yaml) {
     write_file(directory_.path() / "serve.yaml", yaml);

@@ -21,7 +21,7 @@ struct RequestParts {
   const float* history_text = nullptr;    // [M] mapped; null if the context reads none
   const float* const* history = nullptr;  // constants of the last items, oldest first
   int64_t history_count = 0;
-  const float* kar = nullptr;  // the user's reasoning vector, or null
+  const float* kar = nullptr;  // [W] the user's reasoning vector; null where none is read
 };
 
 // Some candidates.

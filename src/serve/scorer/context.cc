@@ -1,4 +1,4 @@
-// Contexts without a transformer: the query's own text, the mean chain of thought, KAR's adaptor.
+// Contexts without a transformer: the query's own text, the mean chain of thought.
 #include "serve/scorer/context.h"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "serve/scorer/in_context.h"
+#include "serve/scorer/kar.h"
 #include "serve/scorer/token_maps.h"
 
 namespace llmcf::serve {
@@ -89,10 +90,11 @@ std::unique_ptr<Context> make_context(const ContextOfSource& source) {
   if (kind == "none") return nullptr;
   if (kind == "text") return std::make_unique<TextContext>(source);
   if (kind == "concat") return std::make_unique<ConcatContext>(source);
+  if (kind == "kar") return std::make_unique<KarContext>(source);
   if (source.bundle.spec().context.in_context()) return std::make_unique<InContext>(source);
   throw Error(
-      fmt::format("context '{}' cannot be served: none, text, concat, ict, ict_wocot and "
-                  "mean can",
+      fmt::format("context '{}' cannot be served: none, text, concat, ict, ict_wocot, "
+                  "mean and kar can",
                   kind));
 }
 

@@ -40,7 +40,8 @@ class Context {
   virtual ~Context() = default;
 
   virtual int64_t width() const = 0;  // C
-  // The context's part of an item's constants. `text` [W] may be null where the model has none.
+  // The context's part of an item's constants. `text` [W]: what the context reads about an item,
+  // its frozen text or (KAR) the reasoning about it; may be null where the model has none.
   virtual void fill_item(const float* text, float* constants, ScratchArena& arena) const = 0;
   virtual const RequestState* prepare(const RequestParts& request, ScratchArena& arena) const = 0;
   // Into `out` [count, C].

@@ -45,7 +45,7 @@ struct Sample {
   int32_t user = 0;                       // of the bundle; 0 = unknown
   std::span<const int32_t> history;       // the last items that count, oldest first
   std::span<const ContextValue> context;  // by field (only context fields are read); may be empty
-  int32_t kar_row = -1;                   // of the bundle's KAR vectors of users; -1 = the user's
+  const float* kar = nullptr;             // [W] a KAR vector instead of the user's newest
 };
 
 class FieldPlan {

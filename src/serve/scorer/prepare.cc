@@ -132,7 +132,8 @@ void Precomputed::map_examples(const Context& context, const TokenOf& token_of) 
 
 void Precomputed::add_to(SafetensorsWriter& writer) const {
   for (const auto& [name, view] : raw_->reader().tensors()) {
-    const bool only_here = name.starts_with(kExampleContext) || name == "examples.cot";
+    const bool only_here =
+        name.starts_with(kExampleContext) || name == "examples.cot" || name == "kar.item";
     if (!only_here) writer.add(name, view.dtype, view.shape, view.data);
   }
   const int64_t examples = raw_->spec().examples;

@@ -82,6 +82,13 @@ Scorer::Scorer(std::shared_ptr<const Bundle> bundle)
     copy("gate.bias", gate_);
   }
   const SafetensorsReader& reader = bundle_->reader();
+  if (spec.context.kind == "kar") {
+    const int64_t kar_width = bundle_->weight_shape("context.adaptor.gate0.weight").at(1);
+    kar_none_.assign(static_cast<size_t>(kar_width), 0.0F);
+    kar_users_ = reader.get<float>("kar.user", {spec.users + 1, kar_width});
+    if (reader.contains("kar.item"))
+      kar_items_ = reader.get<float>("kar.item", {spec.items + 1, kar_width});
+  }
   if (reader.contains("items.static") &&
       reader.tensor("items.static").shape.at(1) != layout_.width())
     throw InputError(reader.path().string(), 0,
@@ -90,14 +97,20 @@ Scorer::Scorer(std::shared_ptr<const Bundle> bundle)
                                  reader.tensor("items.static").shape.at(1), layout_.width()));
 }
 
+const float* Scorer::text_of(const Catalogue& catalogue, int32_t row) const {
+  if (!kar_none_.empty()) {
+    const auto width = static_cast<int64_t>(kar_none_.size());
+    return catalogue.is_added(row) || kar_items_.empty() ? kar_none_.data()
+                                                         : kar_items_.data() + row * width;
+  }
+  return bundle_->item_text().empty() ? nullptr : catalogue.text(row);
+}
+
 void Scorer::fill_item(const Catalogue& catalogue, int32_t row, float* constants,
                        ScratchArena& arena) const {
   std::fill_n(constants, layout_.width(), 0.0F);
   fields_.fill_item(catalogue, row, constants);
-  if (context_ != nullptr) {
-    const bool text = !bundle_->item_text().empty();
-    context_->fill_item(text ? catalogue.text(row) : nullptr, constants, arena);
-  }
+  if (context_ != nullptr) context_->fill_item(text_of(catalogue, row), constants, arena);
   backbone_->fill_item(constants);
 }
 
@@ -116,6 +129,10 @@ RequestParts Scorer::request_parts(const Catalogue& catalogue, const Sample& sam
     parts.history = history;
     parts.history_count = length;
   }
+  if (!kar_none_.empty())
+    parts.kar = sample.kar != nullptr
+                    ? sample.kar
+                    : kar_users_.data() + sample.user * static_cast<int64_t>(kar_none_.size());
   if (context_ == nullptr || context_->text_width() == 0 || bundle_->item_text().empty())
     return parts;
   const int64_t W = bundle_->spec().text_dim;

@@ -57,6 +57,8 @@ class Scorer {
                       float* out) const;
   void finish_context(const ScoreInput& input, const int32_t* order, const Matrix& context) const;
   int64_t sort_by_examples(const ScoreInput& input, ScratchArena& arena, int32_t* order) const;
+  // What the context reads about an item; null where it reads nothing.
+  const float* text_of(const Catalogue& catalogue, int32_t row) const;
   void score_block(const ScoreInput& input, const RequestState* backbone,
                    const RequestState* context, std::span<const int32_t> order, ScratchArena& arena,
                    std::span<float> logits, ScoreCost& cost) const;
@@ -70,6 +72,9 @@ class Scorer {
   std::vector<float> alignment_;    // [C, 2]
   std::vector<float> gate_;         // weights, then the bias
   int64_t slot_features_ = 0;       // G; 0 = the context reads none
+  // KAR's vectors, [U + 1, W] and (only while publishing) [I + 1, W]; empty without.
+  std::span<const float> kar_users_, kar_items_;
+  std::vector<float> kar_none_;  // [W] zeros: nothing is known
 };
 
 }  // namespace llmcf::serve
