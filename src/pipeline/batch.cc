@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <unordered_map>
 
@@ -180,12 +179,17 @@ class BatchJourney final : public Journey {
 
   // The pairs become the test split of rows of their own, with the examples of their histories.
   void ask(const std::vector<Pair>& pairs) {
+    // The first moment that is later than the log: every example is older, and as old as it is then.
+    int64_t now = 0;
+    for (const int64_t time : dataset().event_time())
+      now = std::max(now, time);
+    ++now;
     std::vector<data::QueryRow> queries;
     for (const Pair& pair : pairs)
       queries.push_back({.user = pair.user,
                          .item = pair.item,
                          .position = rows().history_length(pair.user),
-                         .time = std::numeric_limits<int64_t>::max() / 2});
+                         .time = now});
     const auto file = directory_.path() / "rows.safetensors";
     data::write_query_rows(dataset(), workspace().rows(), queries, file);
     asked_ = std::make_unique<data::RowSet>(file);
