@@ -12,6 +12,7 @@
 #include "core/files.h"
 #include "net/http_client.h"
 #include "serve/api.h"
+#include "serve/rpc_server.h"
 #include "serve/toy_bundle.h"
 
 namespace llmcf::serve {
@@ -379,6 +380,18 @@ TEST_F(ServiceTest, KeysAreAskedFor) {
   EXPECT_EQ(send("GET", "/health").status, 200);
   EXPECT_THROW(ApiOptions::from(Config::parse("{keys: {env: LLMCF_NOT_SET}}")), InputError);
   EXPECT_THROW(ApiOptions::from(Config::parse("{listen: {prot: 1}}")), InputError);
+}
+
+TEST_F(ServiceTest, AGrpcPortIsAnErrorWhereTheBuildHasNone) {
+  const auto options = [] { return ApiOptions::from(Config::parse("{listen: {grpc_port: 0}}")); };
+  if (RpcServer::available()) {
+    EXPECT_EQ(options().grpc_port, 0);
+    start("{listen: {port: 0, grpc_port: 0}}");
+    EXPECT_THAT(api_->rpc_target(), HasSubstr("127.0.0.1:"));
+  } else {
+    EXPECT_THROW(options(), InputError);
+  }
+  EXPECT_EQ(ApiOptions::from(Config::parse("{}")).grpc_port, std::nullopt);
 }
 
 TEST_F(ServiceTest, MetricsCountWhatHappened) {
