@@ -1,6 +1,6 @@
-// What a recommendation costs that a sequence model lists, on one core: the state of a history of 50
-// items (SASRec, two blocks of 64), with and without examples, and the best 1,000 of 12,101 and of
-// 1,000,000 items, by an exact scan and by an approximate index. The bundles are made up.
+// What a recommendation costs that a sequence model lists, on one core: the state of a history of
+// 50 items (SASRec, two blocks of 64), with and without examples, and the best 1,000 of 12,101 and
+// of 1,000,000 items, by an exact scan and by an approximate index. The bundles are made up.
 #include <memory>
 #include <numeric>
 #include <string>
@@ -117,7 +117,8 @@ void run() {
     set_thread_count(1);
     bench_state(file, fmt::format("serve.sequence.state.{}", context));
   }
-  for (const auto& [items, name] : {std::pair<int64_t, std::string>{12101, "12k"}, {1'000'000, "1M"}}) {
+  for (const auto& [items, name] :
+       {std::pair<int64_t, std::string>{12101, "12k"}, {1'000'000, "1M"}}) {
     if (!bench::wanted("serve.sequence.best_1000." + name)) continue;
     set_thread_count(2);
     write_toy_bundle(toy(items, "none"), file);
@@ -129,8 +130,8 @@ void run() {
     set_thread_count(2);
     std::unique_ptr<Deployment> approximate;
     const double building = bench::seconds([&] {
-      approximate = std::make_unique<Deployment>(
-          file, ItemListOptions{.approximate = true, .probes = 0});
+      approximate =
+          std::make_unique<Deployment>(file, ItemListOptions{.approximate = true, .probes = 0});
     });
     set_thread_count(1);
     bench::report("serve.sequence.best_1000." + name + ".approximate.open", building, "s");
