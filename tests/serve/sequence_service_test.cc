@@ -9,7 +9,6 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "net/http_server.h"
 #include "serve/api.h"
 #include "serve/toy_bundle.h"
 
