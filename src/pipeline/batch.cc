@@ -179,7 +179,8 @@ class BatchJourney final : public Journey {
 
   // The pairs become the test split of rows of their own, with the examples of their histories.
   void ask(const std::vector<Pair>& pairs) {
-    // The first moment that is later than the log: every example is older, and as old as it is then.
+    // The first moment that is later than the log: every example is older, and as old as it is
+    // then.
     int64_t now = 0;
     for (const int64_t time : dataset().event_time())
       now = std::max(now, time);

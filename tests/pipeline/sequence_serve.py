@@ -3,18 +3,17 @@ what the service recommends with `llmcf recommend`.
 
 Usage: sequence_serve.py LLMCF_PROGRAM
 """
-import json
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 import small_run
-from serve import Server
+from served import Server
 from small_run import expect
 
+CONFIG = "listen: {port: 0}\nhistories: {file: histories.sqlite}\n"
 VARIANTS = """variants:
   - {name: text, model: {context: text}}
   - {name: llmcf, model: {context: ict, ict: {module: published}}}
@@ -62,21 +61,18 @@ def main(program):
             done = subprocess.run([program, "--quiet", "--threads", "1", *arguments], capture_output=True, text=True, cwd=root)
             expect(done.returncode == 0, f"{arguments}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
 
-        (root / "serve.yaml").write_text("listen: {port: 0}\nhistories: {file: histories.sqlite}\n")
         for variant in ("text", "llmcf"):
             llmcf("publish", "sequence.yaml", "--variant", variant, "--out", "shop.bundle")
             llmcf("recommend", "sequence.yaml", "--variant", variant, "--out", f"{variant}.tsv", "--k", "10")
-            server = Server(program, root)
+            server = Server(program, root, CONFIG)
             expect_same(server, lists_of(root / f"{variant}.tsv"))
             expect(server.stop() == 0, "SIGTERM ends gracefully")
 
         # Two stages: the published sequence model lists, the click model ranks.
         (root / "shop.bundle").rename(root / "sequence.bundle")
         llmcf("publish", "clicks.yaml", "--out", "shop.bundle")
-        (root / "serve.yaml").write_text("listen: {port: 0}\nhistories: {file: histories.sqlite}\n"
-                                         "candidates: {bundle: sequence.bundle}\n")
         offline = lists_of(root / "llmcf.tsv")
-        server = Server(program, root)
+        server = Server(program, root, CONFIG + "candidates: {bundle: sequence.bundle}\n")
         info = server.curl("/v1/info")
         expect(info["candidates"]["backbone"] == "sasrec" and info["backbone"] == "deepfm", f"both are named: {info}")
         for user in sorted(offline)[:20]:
@@ -91,7 +87,7 @@ def main(program):
 
         before = info["candidates"]["bundle"]
         llmcf("publish", "sequence.yaml", "--variant", "text", "--out", "sequence.bundle")
-        server.process.send_signal(signal.SIGHUP)
+        server.hang_up()
         for _ in range(100):
             if server.curl("/v1/info")["candidates"]["bundle"] != before:
                 break
