@@ -22,7 +22,8 @@ Cells make_cells(std::span<const float> rows, int64_t width, int64_t cells, uint
   const auto count = static_cast<int64_t>(rows.size()) / width;
   if (cells < 1 || cells > count)
     throw Error(fmt::format("cells: {} of {} vectors, expected 1 to {}", cells, count, count));
-  Cells result{.width = width, .of = std::vector<int32_t>(static_cast<size_t>(count))};
+  Cells result{
+      .width = width, .centres = {}, .of = std::vector<int32_t>(static_cast<size_t>(count))};
   const OmpThreads threads;
   try {
     faiss::ClusteringParameters options;
