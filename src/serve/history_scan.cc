@@ -38,7 +38,7 @@ int64_t ScanOptions::probes_of(int64_t cells) {
 
 HistoryScan::HistoryScan(const SafetensorsReader& reader, const std::string& suffix,
                          int64_t columns, int64_t width, const ScanOptions& options)
-    : columns_(columns), width_(width), probes_(std::min(options.probes, options.cells)) {
+    : columns_(columns), width_(width), probes_(options.probes) {
   if (options.cells == 0 || columns == 0) {
     scan_ = reader.get<uint16_t>("retrieval.scan." + suffix,
                                  {retrieval::padded_columns(columns) * width});
@@ -92,16 +92,24 @@ ScanTensors::ScanTensors(std::span<const float> history, std::span<const int32_t
     pack_whole();
   else
     pack_cells(options);
-  measure_half();
+  error_ = static_cast<float>(lost_ * 1.001);
   if (!cell_.empty()) measure_cells(options);
 }
 
+// Packs a vector, and measures what half precision takes from it.
 void ScanTensors::put(int64_t place, int32_t column) {
-  std::vector<uint16_t> half(static_cast<size_t>(width_));
-  kernels::to_half(vector(column), half.data(), width_);
+  const float* row = vector(column);
+  half_.resize(static_cast<size_t>(width_));
+  back_.resize(half_.size());
+  kernels::to_half(row, half_.data(), width_);
+  kernels::from_half(half_.data(), back_.data(), width_);
   uint16_t* lane = scan_.data() + place / kLanes * kLanes * width_ + place % kLanes;
-  for (int64_t k = 0; k < width_; ++k)
-    lane[k * kLanes] = half[static_cast<size_t>(k)];
+  double square = 0;
+  for (int64_t k = 0; k < width_; ++k) {
+    lane[k * kLanes] = half_[static_cast<size_t>(k)];
+    square += std::pow(static_cast<double>(row[k]) - back_[static_cast<size_t>(k)], 2);
+  }
+  lost_ = std::max(lost_, std::sqrt(square));
 }
 
 void ScanTensors::pack_whole() {
@@ -134,23 +142,6 @@ void ScanTensors::pack_cells(const ScanOptions& options) {
   scan_.assign(column_.size() * static_cast<size_t>(width_), 0);
   for (size_t place = 0; place < column_.size(); ++place)
     if (column_[place] >= 0) put(static_cast<int64_t>(place), column_[place]);
-}
-
-// The largest length of what half precision takes from a vector.
-void ScanTensors::measure_half() {
-  std::vector<uint16_t> half(static_cast<size_t>(width_));
-  std::vector<float> back(half.size());
-  double largest = 0;
-  for (size_t column = 0; column < columns_.size(); ++column) {
-    const float* row = vector(static_cast<int64_t>(column));
-    kernels::to_half(row, half.data(), width_);
-    kernels::from_half(half.data(), back.data(), width_);
-    double square = 0;
-    for (int64_t k = 0; k < width_; ++k)
-      square += std::pow(static_cast<double>(row[k]) - back[static_cast<size_t>(k)], 2);
-    largest = std::max(largest, std::sqrt(square));
-  }
-  error_ = static_cast<float>(largest * 1.001);
 }
 
 // What counting as a centre does to the products of cells that are not read: examples' own vectors

@@ -77,13 +77,15 @@ class ScanTensors {
   const float* vector(int64_t column) const {
     return history_.data() + static_cast<int64_t>(columns_[static_cast<size_t>(column)]) * width_;
   }
-  void measure_half();
   void measure_cells(const ScanOptions& options);
 
   std::span<const float> history_;
   std::span<const int32_t> columns_;
   int64_t width_ = 0;
+  double lost_ = 0;  // the largest length of what half precision took from a vector
   float error_ = 0;
+  std::vector<uint16_t> half_;  // scratch of put()
+  std::vector<float> back_;
   std::vector<uint16_t> scan_;
   std::vector<float> centres_;
   std::vector<int32_t> cell_, begin_, column_;
