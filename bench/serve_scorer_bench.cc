@@ -10,13 +10,13 @@
 #include <memory>
 #include <vector>
 
+#include "bench/beauty_shape.h"
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/random.h"
 #include "core/threads.h"
 #include "serve/kernels.h"
 #include "serve/scorer/scorer.h"
-#include "serve/toy_bundle.h"
 
 namespace llmcf::serve {
 namespace {
@@ -155,23 +155,14 @@ void run() {
   }
   set_thread_count(2);
   const auto beauty = directory.path() / "beauty.bundle";
-  write_toy_bundle({.users = 22363,
-                    .items = 12101,
-                    .examples = 26304,
-                    .history = 9,
-                    .brands = 2000,
-                    .clusters = 300,
-                    .text_width = 64,
-                    .log_width = 64,
-                    .folds = 1,
-                    .k = 8,
-                    .neighbours = 256,
-                    .embed_dim = 32,
-                    .tower = {200, 80},
-                    .text_hidden = 256,
-                    .token_hidden = 128,
-                    .token = 32},
-                   beauty);
+  ToyOptions options = bench::beauty_shape();
+  options.text_width = options.log_width = 64;
+  options.embed_dim = options.token = 32;
+  options.tower[0] = 200;
+  options.tower[1] = 80;
+  options.text_hidden = 256;
+  options.token_hidden = 128;
+  write_toy_bundle(options, beauty);
   set_thread_count(1);
   bench_requests("serve.beauty", beauty, "8");
 }

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "bench/beauty_shape.h"
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/random.h"
 #include "core/threads.h"
 #include "retrieval/searcher.h"
 #include "serve/example_search.h"
-#include "serve/toy_bundle.h"
 
 namespace llmcf::serve {
 namespace {
@@ -138,19 +138,10 @@ void bench_search(const std::string& name, const ToyOptions& options, const std:
 }
 
 void run() {
-  ToyOptions options{.users = 5000,
-                     .items = 12101,
-                     .examples = 25000,
-                     .history = 9,
-                     .brands = 2000,
-                     .clusters = 300,
-                     .text_width = 128,
-                     .log_width = 128,
-                     .folds = 1,
-                     .k = 8,
-                     .neighbours = 256,
-                     .embed_dim = 8,
-                     .tower = {24, 12}};
+  ToyOptions options = bench::beauty_shape();
+  options.users = 5000;
+  options.examples = 25'000;
+  options.text_width = options.log_width = 128;
   bench_search("serve.search.25k", options, "2");
   options.users = 100'000;
   options.items = 30'000;

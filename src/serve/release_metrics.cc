@@ -182,7 +182,7 @@ void ReleaseMetrics::scored(Role role, const RequestRecord& record, std::span<co
   const RetrievalProfile& found = record.retrieval;
   double similarities = 0;  // to the resolution of the buckets
   for (size_t bucket = 0; bucket < found.best.size(); ++bucket)
-    similarities += found.best[bucket] * static_cast<double>(bucket) / 50;
+    similarities += found.best[bucket] * similarity_end(bucket);
   series.similarity.ObserveMultiple({found.best.begin(), found.best.end()}, similarities);
   series.ages.ObserveMultiple({ages.counts.begin(), ages.counts.end()}, ages.sum);
   const std::array<int64_t, 5> coverage = {found.rows, found.with_examples, found.complete,

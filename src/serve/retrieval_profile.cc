@@ -9,7 +9,7 @@ namespace llmcf::serve {
 
 namespace {
 
-constexpr double kStep = 0.02;
+constexpr double kBucketsPerUnit = 50;
 constexpr double kRounding = 1e-5;      // of single precision, in steps
 constexpr double kJoined = 0.1;         // share of the reference in a bucket of the index
 constexpr double kLeastShare = 1e-4;    // ln needs more than nothing
@@ -23,14 +23,19 @@ double sum_of(const SimilarityCounts& counts) {
 }  // namespace
 
 int64_t similarity_bucket(float similarity) {
-  const double step = std::ceil(static_cast<double>(similarity) / kStep - kRounding);
+  const double step =
+      std::ceil(static_cast<double>(similarity) / (1 / kBucketsPerUnit) - kRounding);
   return static_cast<int64_t>(std::clamp(step, 0.0, static_cast<double>(kSimilarityBuckets - 1)));
+}
+
+double similarity_end(size_t bucket) {
+  return static_cast<double>(bucket) / kBucketsPerUnit;
 }
 
 std::vector<double> similarity_boundaries() {
   std::vector<double> boundaries;
-  for (int64_t bucket = 0; bucket + 1 < kSimilarityBuckets; ++bucket)
-    boundaries.push_back(static_cast<double>(bucket) / 50);
+  for (size_t bucket = 0; bucket + 1 < kSimilarityBuckets; ++bucket)
+    boundaries.push_back(similarity_end(bucket));
   return boundaries;
 }
 

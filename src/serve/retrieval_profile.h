@@ -18,7 +18,9 @@ namespace llmcf::serve {
 // (-inf, 0], (0, 0.02], ..., (0.98, 1], (1, inf).
 inline constexpr int64_t kSimilarityBuckets = 52;
 int64_t similarity_bucket(float similarity);
-// The upper ends of all buckets but the last.
+// The upper end of a bucket that is not the last.
+double similarity_end(size_t bucket);
+// Those of all.
 std::vector<double> similarity_boundaries();
 
 using SimilarityCounts = std::array<double, kSimilarityBuckets>;
