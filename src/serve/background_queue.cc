@@ -63,7 +63,6 @@ void BackgroundQueue::run() {
     try {
       job();
     } catch (const std::exception& error) {
-      ++failed_;
       log::warn("background work failed: {}", error.what());
     }
     job = nullptr;  // what it holds is free before it counts as done

@@ -27,7 +27,6 @@ class BackgroundQueue {
   bool offer(std::function<void()> job);
   bool full() const { return waiting() >= static_cast<int64_t>(capacity_); }
   int64_t waiting() const { return waiting_; }
-  int64_t failed() const { return failed_; }
   // Until nothing waits or runs.
   void wait_until_idle();
 
@@ -39,7 +38,7 @@ class BackgroundQueue {
   std::condition_variable changed_;
   std::deque<std::function<void()>> jobs_;
   bool running_ = false, stopping_ = false;
-  std::atomic<int64_t> waiting_ = 0, failed_ = 0;
+  std::atomic<int64_t> waiting_ = 0;
   std::thread thread_;  // last: it uses the others
 };
 

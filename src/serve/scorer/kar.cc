@@ -1,7 +1,6 @@
 #include "serve/scorer/kar.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
 
@@ -14,17 +13,6 @@ constexpr const char* kAdaptor = "context.adaptor.";
 struct KarRequest : RequestState {
   const float* user = nullptr;  // [d]
 };
-
-void softmax(float* values, int64_t count) {
-  const float most = *std::max_element(values, values + count);
-  float sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    values[i] = std::exp(values[i] - most);
-    sum += values[i];
-  }
-  for (int64_t i = 0; i < count; ++i)
-    values[i] /= sum;
-}
 
 }  // namespace
 
@@ -48,7 +36,7 @@ void KarMixture::apply(const float* text, float* out, ScratchArena& arena) const
   std::copy_n(text, in(), row.data);
   const Matrix weights = Matrix::make(1, gate_.out(), arena);
   gate_.apply(row, weights);
-  softmax(weights.data, gate_.out());
+  kernels::softmax(weights.data, gate_.out());
   std::fill_n(out, this->out(), 0.0F);
   for (size_t i = 0; i < experts_.size(); ++i)
     kernels::add_scaled(out, experts_[i].apply(row, arena).data, weights.data[i], this->out());
