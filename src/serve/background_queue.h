@@ -2,7 +2,7 @@
 //
 // Invariants:
 //  1. offer() never waits: where there is no room the job is refused.
-//  2. No job ends the queue: what it throws is logged and counted.
+//  2. No job ends the queue: what it throws is logged.
 #pragma once
 
 #include <atomic>
