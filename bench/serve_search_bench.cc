@@ -1,8 +1,9 @@
 // What finding examples costs a request for 1,000 candidates of one user, on one core: 25,000
 // examples, read whole (exact), and 1,000,000 examples in cells, with the share of the best
 // examples of an exhaustive search that are found. Vectors are 256-d, clustered; K = 8, four of
-// each label.
+// each label. LLMCF_BUNDLE names a published bundle to measure instead.
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ namespace llmcf::serve {
 namespace {
 
 constexpr int64_t kCandidates = 1000;
-constexpr int kRequests = 100;
+constexpr int kRequests = 1000;
 constexpr int kCompared = 12;            // requests, with
 constexpr int64_t kComparedItems = 100;  // candidates each
 
@@ -106,13 +107,8 @@ void compare(const std::string& name, Bench& bench) {
                 "0.95");
 }
 
-void bench_search(const std::string& name, const ToyOptions& options, const std::string& limit) {
-  if (!bench::wanted(name)) return;
-  const TemporaryDirectory directory;
-  const auto file = directory.path() / "toy.bundle";
-  set_thread_count(2);
-  bench::report(name + ".publish", bench::seconds([&] { write_toy_bundle(options, file); }), "s");
-  set_thread_count(1);
+void bench_bundle(const std::string& name, const std::filesystem::path& file,
+                  const std::string& limit) {
   Bench bench(file);
   for (int i = 0; i < kRequests / 10; ++i)
     bench.request(kCandidates);
@@ -133,11 +129,27 @@ void bench_search(const std::string& name, const ToyOptions& options, const std:
   bench::report(name + ".open_after_lists",
                 100 * static_cast<double>(cost.open_after_lists) / (2.0 * kRequests * kCandidates),
                 "%");
+  bench::report(name + ".rescored", static_cast<double>(cost.rescored) / kRequests, "examples");
   compare(name, bench);
   bench::report(name + ".memory", bench::peak_memory_mib(), "MiB");
 }
 
+void bench_search(const std::string& name, const ToyOptions& options, const std::string& limit) {
+  if (!bench::wanted(name)) return;
+  const TemporaryDirectory directory;
+  const auto file = directory.path() / "toy.bundle";
+  set_thread_count(2);
+  bench::report(name + ".publish", bench::seconds([&] { write_toy_bundle(options, file); }), "s");
+  set_thread_count(1);
+  bench_bundle(name, file, limit);
+}
+
 void run() {
+  if (const char* file = std::getenv("LLMCF_BUNDLE"); file != nullptr) {
+    set_thread_count(1);
+    bench_bundle("serve.search.bundle", file, "");
+    return;
+  }
   ToyOptions options = bench::beauty_shape();
   options.users = 5000;
   options.examples = 25'000;

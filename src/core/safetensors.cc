@@ -232,8 +232,13 @@ void SafetensorsWriter::write(const std::filesystem::path& path) const {
   std::vector<const std::pair<const std::string, TensorView>*> ordered;
   for (const auto& entry : tensors_)
     ordered.push_back(&entry);
-  std::stable_sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
-    return dtype_size(a->second.dtype) > dtype_size(b->second.dtype);
+  // Tensors of whole cache lines first: they begin at one. The others begin at a multiple of their
+  // elements' size.
+  const auto place = [](const TensorView& view) {
+    return std::pair(view.bytes % kAlignment != 0, -static_cast<int64_t>(dtype_size(view.dtype)));
+  };
+  std::stable_sort(ordered.begin(), ordered.end(), [&](const auto* a, const auto* b) {
+    return place(a->second) < place(b->second);
   });
   Json header = Json::object();
   Json metadata = metadata_;

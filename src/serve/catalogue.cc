@@ -1,5 +1,7 @@
 #include "serve/catalogue.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace llmcf::serve {
@@ -20,11 +22,14 @@ Catalogue::Catalogue(std::shared_ptr<const Bundle> bundle)
       const auto name = fmt::format("retrieval.neighbours.{}.{}", fold, label);
       Lists& lists = lists_.emplace_back();
       if (!reader.contains(name)) continue;
-      lists.length = reader.tensor(name).shape.at(1);
-      lists.group = reader.get<int32_t>(name, {items_ + 1, lists.length});
-      lists.similarity =
-          reader.get<float>(fmt::format("retrieval.neighbour_similarity.{}.{}", fold, label),
-                            {items_ + 1, lists.length});
+      lists.length =
+          std::min(bundle_->spec().neighbours,
+                   reader.tensor(fmt::format("retrieval.group_item.{}", label)).shape.at(0));
+      const std::vector<int64_t> shape = {Neighbours::parts(lists.length), items_ + 1,
+                                          Neighbours::kPart};
+      lists.group = reader.get<int32_t>(name, shape);
+      lists.similarity = reader.get<float>(
+          fmt::format("retrieval.neighbour_similarity.{}.{}", fold, label), shape);
     }
   }
 }
@@ -56,12 +61,15 @@ Neighbours Catalogue::neighbours(int64_t fold, int label, int32_t row) const {
   const auto at = static_cast<size_t>(fold * 2 + label);
   if (is_added(row)) {
     const AddedItem::List& list = of_added(row).lists[at];
-    return {list.group, list.similarity};
+    return {.group = list.group.data(),
+            .similarity = list.similarity.data(),
+            .length = static_cast<int64_t>(list.group.size())};
   }
   const Lists& lists = lists_[at];
-  const auto begin = static_cast<size_t>(row * lists.length);
-  const auto length = static_cast<size_t>(lists.length);
-  return {lists.group.subspan(begin, length), lists.similarity.subspan(begin, length)};
+  return {.group = lists.group.data() + row * Neighbours::kPart,
+          .similarity = lists.similarity.data() + row * Neighbours::kPart,
+          .length = lists.length,
+          .stride = (items_ + 1) * Neighbours::kPart};
 }
 
 std::shared_ptr<const Catalogue> Catalogue::with(std::span<const std::shared_ptr<AddedItem>> items,

@@ -22,10 +22,22 @@
 namespace llmcf::serve {
 
 // The static list of an item for one label: groups of the label (example_search.h), most similar
-// first, and their similarities.
+// first, and their similarities. It lies in parts, the first parts of all items side by side: most
+// requests read no further, and what they read is compact.
 struct Neighbours {
-  std::span<const int32_t> group;
-  std::span<const float> similarity;
+  static constexpr int64_t kPart = 32;  // entries
+  const int32_t* group = nullptr;       // of the first part
+  const float* similarity = nullptr;
+  int64_t length = 0;
+  int64_t stride = kPart;  // from part to part
+
+  const int32_t* groups_from(int64_t begin) const { return group + begin / kPart * stride; }
+  const float* similarities_from(int64_t begin) const {
+    return similarity + begin / kPart * stride;
+  }
+  float last_similarity() const { return similarities_from(length - 1)[(length - 1) % kPart]; }
+  // Entries that tensors [parts, items, kPart] have room for.
+  static int64_t parts(int64_t length) { return (length + kPart - 1) / kPart; }
 };
 
 // What the bundle holds of its own items, for one that was added.

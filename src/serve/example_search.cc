@@ -43,8 +43,11 @@ ExampleSearch::ExampleSearch(const Bundle& bundle)
   const BundleSpec& spec = bundle.spec();
   user_fold_ = reader.get<int32_t>("retrieval.user_fold", {spec.users + 1});
   time_ = bundle.examples().time;
-  const auto errors =
-      examples_ > 0 ? reader.get<float>("retrieval.error", {spec.folds}) : std::span<const float>();
+  std::span<const float> errors, half_errors;
+  if (examples_ > 0) {
+    errors = reader.get<float>("retrieval.error", {spec.folds});
+    half_errors = reader.get<float>("retrieval.half_error", {spec.folds});
+  }
   folds_.resize(static_cast<size_t>(spec.folds));
   for (size_t f = 0; f < folds_.size(); ++f) {
     folds_[f].items =
@@ -53,6 +56,7 @@ ExampleSearch::ExampleSearch(const Bundle& bundle)
     folds_[f].history =
         reader.get<float>(fmt::format("retrieval.history.{}", f), {examples_, width_});
     folds_[f].error = errors[f];
+    folds_[f].half_error = half_errors[f];
   }
   for (const int label : {1, 0}) {
     const int64_t wanted = label == 1 ? options_.wanted_positives() : options_.wanted_negatives();
@@ -106,18 +110,20 @@ namespace {
 
 struct Placed {
   float score;
-  int64_t time;
   int32_t example;
   float history, target;
 };
 
-// Worse before better, then as the run wants it.
-void arrange(std::vector<Placed>& placed, const retrieval::RetrievalOptions& options, int64_t row) {
-  std::sort(placed.begin(), placed.end(), [](const Placed& left, const Placed& right) {
-    if (left.score != right.score) return left.score < right.score;
-    if (left.time != right.time) return left.time < right.time;
-    return left.example > right.example;
-  });
+bool worse(const Placed& left, const Placed& right, std::span<const int64_t> times) {
+  if (left.score != right.score) return left.score < right.score;
+  const int64_t l = times[static_cast<size_t>(left.example)],
+                r = times[static_cast<size_t>(right.example)];
+  return l != r ? l < r : left.example > right.example;
+}
+
+// From worst first to the order that the run wants.
+void arrange(std::vector<Placed>& placed, const retrieval::RetrievalOptions& options,
+             std::span<const int64_t> times, int64_t row) {
   switch (options.order) {
     case retrieval::Order::kSimilarLast:
       break;
@@ -125,8 +131,8 @@ void arrange(std::vector<Placed>& placed, const retrieval::RetrievalOptions& opt
       std::reverse(placed.begin(), placed.end());
       break;
     case retrieval::Order::kTime:
-      std::stable_sort(placed.begin(), placed.end(), [](const Placed& left, const Placed& right) {
-        return left.time < right.time;
+      std::stable_sort(placed.begin(), placed.end(), [&](const Placed& left, const Placed& right) {
+        return times[static_cast<size_t>(left.example)] < times[static_cast<size_t>(right.example)];
       });
       break;
     case retrieval::Order::kRandom:
@@ -155,13 +161,18 @@ void ExampleSearch::search(const Catalogue& catalogue, int64_t fold, const float
   thread_local std::vector<Placed> placed;
   for (int64_t i = 0; i < slots.candidates; ++i) {
     placed.clear();
-    for (size_t at = 0; at < labels_.size(); ++at)
-      for (const Found& one : walks[at].found_of(i)) {
-        const int32_t example = labels_[at].example[static_cast<size_t>(one.column)];
-        placed.push_back(
-            {one.score, time_[static_cast<size_t>(example)], example, one.history, one.target});
+    for (Walk& walk : walks) {
+      const auto found = walk.found_of(i);
+      for (auto one = found.rbegin(); one != found.rend(); ++one) {
+        const int32_t example = walk.label().example[static_cast<size_t>(one->column)];
+        placed.push_back({one->score, example, one->history, one->target});
+        // Labels are merged: each is in order.
+        for (size_t at = placed.size() - 1; at > 0 && worse(placed[at], placed[at - 1], time_);
+             --at)
+          std::swap(placed[at], placed[at - 1]);
       }
-    arrange(placed, options_, i);
+    }
+    arrange(placed, options_, time_, i);
     auto slot = (i + 1) * slots.k - static_cast<int64_t>(placed.size());
     for (const Placed& one : placed) {
       slots.ids[slot] = one.example;

@@ -49,6 +49,7 @@ struct Slots {
 struct SearchCost {
   int64_t open_after_lists = 0;  // (candidate, label) pairs that the static lists did not close
   int64_t products = 0;          // t(i).t(c) that were computed
+  int64_t rescored = 0;          // (example, label) pairs with exact h(q).h(c)
   double scan_seconds = 0, list_seconds = 0, walk_seconds = 0, score_seconds = 0;
 };
 
@@ -77,6 +78,7 @@ class ExampleSearch {
   struct Label;
   struct Fold;
   struct Found;
+  class FoundRuns;
   class Walk;
 
   bool better(const Label& label, const Found& left, const Found& right) const;

@@ -23,11 +23,13 @@ namespace llmcf::serve {
 namespace packed = retrieval::kernels;
 
 inline constexpr int64_t kChunk =
-    2 * packed::kPanelColumns;                            // groups whose products are made at once
-inline constexpr int64_t kFirst = packed::kPanelColumns;  // groups before the lists are read
-inline constexpr int64_t kFirstSorted = 512;              // groups that are put in order at first
-inline constexpr int64_t kListPart = 32;                  // entries of a list that are read at once
-inline constexpr int64_t kAhead = 6;   // candidates whose lists are asked for before they are read
+    2 * packed::kPanelColumns;  // groups whose products are made at once
+// Groups that come before the lists: where examples lie in cells nothing comes after the lists, and
+// what the first groups leave out is missed.
+inline constexpr int64_t kFirst = packed::kPanelColumns, kFirstOfCells = 4 * kFirst;
+inline constexpr int64_t kFirstSorted = 512;  // groups that are put in order at first
+inline constexpr int64_t kManyExamples = 16;  // of a group
+inline constexpr int64_t kAhead = 16;  // candidates whose lists are asked for before they are read
 inline constexpr float kAboveAll = 2;  // every similarity of unit vectors
 inline constexpr double kRoundingPerStep = 1.2e-7;  // of a sum in single precision
 
@@ -61,7 +63,7 @@ struct ExampleSearch::Fold {
   std::span<const float> items;    // [I + 1, V]
   std::span<const float> history;  // [N, V]
   HistoryScan scan[2];
-  float error = 0;  // of the scans
+  float error = 0, half_error = 0;  // of the scans
 };
 
 // One that may be among the best of a candidate.
@@ -70,6 +72,56 @@ struct ExampleSearch::Found {
   float target;  // t(i).t(c)
   int32_t column;
   float history;  // h(q).h(c), once exact
+};
+
+// What was found for the candidates: a run of one array each. A run that grows where it has no room
+// moves to the array's end. Kept by a thread, so that nothing is allocated in later requests.
+class ExampleSearch::FoundRuns {
+ public:
+  void reset(int64_t candidates) {
+    all_.clear();
+    runs_.assign(static_cast<size_t>(candidates), {});
+  }
+  std::span<Found> of(int64_t candidate) {
+    const Run& run = runs_[static_cast<size_t>(candidate)];
+    return std::span(all_).subspan(run.begin, run.size);
+  }
+  void add(int64_t candidate, const Found& found) {
+    Run& run = runs_[static_cast<size_t>(candidate)];
+    if (run.size == run.capacity) {
+      if (run.begin + run.size != all_.size() || run.size == 0) move_to_end(run);
+      all_.resize(all_.size() + 1);
+      ++run.capacity;
+    }
+    all_[run.begin + run.size++] = found;
+  }
+  template <typename Unwanted>
+  void drop_if(int64_t candidate, const Unwanted& unwanted) {
+    const auto found = of(candidate);
+    const auto end = std::remove_if(found.begin(), found.end(), unwanted);
+    runs_[static_cast<size_t>(candidate)].size = static_cast<size_t>(end - found.begin());
+  }
+  void keep_first(int64_t candidate, size_t count) {
+    Run& run = runs_[static_cast<size_t>(candidate)];
+    run.size = std::min(run.size, count);
+  }
+
+ private:
+  struct Run {
+    size_t begin = 0, size = 0, capacity = 0;
+  };
+
+  void move_to_end(Run& run) {
+    const size_t begin = all_.size();
+    run.capacity = 2 * run.size;
+    all_.resize(begin + run.capacity);
+    std::copy_n(all_.begin() + static_cast<int64_t>(run.begin), run.size,
+                all_.begin() + static_cast<int64_t>(begin));
+    run.begin = begin;
+  }
+
+  std::vector<Found> all_;
+  std::vector<Run> runs_;
 };
 
 // The walk of all candidates of a request through one label's lists.
@@ -89,9 +141,12 @@ class ExampleSearch::Walk {
         count_(static_cast<int64_t>(candidates.size())) {
     const Fold& vectors = search_.folds_[static_cast<size_t>(fold)];
     const double length = std::sqrt(packed::dot(history, history, search_.width_));
-    margin_ = static_cast<float>(
-        2 * a_ * length * (vectors.error + kRoundingPerStep * static_cast<double>(search_.width_)) +
-        1e-6);
+    const double rounding = kRoundingPerStep * static_cast<double>(search_.width_);
+    const auto margin = [&](double error) {
+      return static_cast<float>(2 * a_ * length * (error + rounding) + 1e-6);
+    };
+    margin_ = margin(vectors.error);
+    half_margin_ = margin(vectors.half_error);
   }
 
   void run(SearchCost& cost) {
@@ -100,29 +155,29 @@ class ExampleSearch::Walk {
     cost.scan_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
     prepare();
-    walk_first_groups(cost);
+    take_first_groups(cost);
     cost.walk_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
-    walk_lists();
+    visit_candidates();
     cost.list_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
     cost.open_after_lists += open_count_;
     if (scan_of_label().whole()) walk_groups(cost);
     cost.walk_seconds += seconds_since(start);
     start = std::chrono::steady_clock::now();
-    rescore();
+    if (!scan_of_label().whole() && a_ > 0) read_found();
+    cost.rescored += rescore();
     cost.score_seconds += seconds_since(start);
   }
 
-  std::vector<Found>& found_of(int64_t candidate) {
-    return lists(label_.label)[static_cast<size_t>(candidate)];
-  }
+  // The best, best first.
+  std::span<const Found> found_of(int64_t candidate) { return found().of(candidate); }
+  const Label& label() const { return label_; }
 
  private:
-  // Kept by every thread: lists of all candidates, whatever label they are used for.
-  static std::vector<std::vector<Found>>& lists(int label) {
-    thread_local std::vector<std::vector<Found>> of[2];
-    return of[label];
+  FoundRuns& found() {
+    thread_local FoundRuns of[2];
+    return of[label_.label];
   }
   float* best_of(int64_t candidate) { return best_ + candidate * label_.wanted; }
   float threshold(int64_t candidate) { return best_of(candidate)[label_.wanted - 1]; }
@@ -133,37 +188,36 @@ class ExampleSearch::Walk {
 
   // a h(q).h(c) of every column, and the largest of every group.
   void scan() {
-    const int64_t columns = label_.columns(), groups = label_.groups();
+    const int64_t columns = label_.columns();
     half_ = arena_.floats(retrieval::padded_columns(columns));
-    most_ = arena_.floats(groups);
+    most_ = arena_.floats(label_.groups());
     if (a_ > 0) {
-      scan_of_label().products(history_, arena_, half_);
-      packed::scale_to(half_, half_, a_, columns);
+      float* scaled = arena_.floats(search_.width_);
+      packed::scale_to(scaled, history_, a_, search_.width_);
+      scan_of_label().products(scaled, arena_, half_);
     } else {
       std::fill_n(half_, columns, 0.0F);
     }
-    for (int64_t g = 0; g < groups; ++g)
-      most_[g] = *std::max_element(half_ + label_.begin[static_cast<size_t>(g)],
-                                   half_ + label_.begin[static_cast<size_t>(g) + 1]);
+    kernels::largest_of_groups(half_, label_.begin.data(), label_.groups(), most_);
   }
 
   void prepare() {
-    auto& all = lists(label_.label);
-    if (static_cast<int64_t>(all.size()) < count_) all.resize(static_cast<size_t>(count_));
-    for (int64_t i = 0; i < count_; ++i)
-      all[static_cast<size_t>(i)].clear();
+    found().reset(count_);
     best_ = arena_.floats(count_ * label_.wanted);
     std::fill_n(best_, count_ * label_.wanted, static_cast<float>(search_.options_.min_similarity));
     last_ = arena_.floats(count_);
     open_ = arena_.span<int32_t>(count_);
     open_count_ = 0;
+    bound_ = arena_.floats(label_.wanted);
+    kept_ = arena_.array<int32_t>(std::max(kFirstOfCells, label_.groups()));
+    columns_above_ = arena_.array<int32_t>(label_.columns());
   }
 
   void offer(int64_t candidate, int32_t column, float target, float score) {
     float* best = best_of(candidate);
     int64_t slot = label_.wanted - 1;
     if (score < best[slot] - margin_) return;
-    found_of(candidate).push_back({score, target, column, 0});
+    found().add(candidate, {score, target, column, 0});
     if (score <= best[slot]) return;
     for (; slot > 0 && best[slot - 1] < score; --slot)
       best[slot] = best[slot - 1];
@@ -172,9 +226,20 @@ class ExampleSearch::Walk {
 
   void offer_group(int64_t candidate, int32_t group, float target) {
     const float half = b_ * target;
-    const auto at = static_cast<size_t>(group);
-    for (int32_t column = label_.begin[at]; column < label_.begin[at + 1]; ++column)
+    const int32_t first = label_.begin[static_cast<size_t>(group)];
+    const int64_t count = label_.begin[static_cast<size_t>(group) + 1] - first;
+    if (count < kManyExamples) {
+      for (int32_t column = first; column < first + count; ++column)
+        offer(candidate, column, target, half_[column] + half);
+      return;
+    }
+    const int64_t above =
+        kernels::indices_above(half_ + first, half_ + first, 0, count,
+                               threshold(candidate) - margin_ - half, columns_above_);
+    for (int64_t i = 0; i < above; ++i) {
+      const int32_t column = first + columns_above_[i];
       offer(candidate, column, target, half_[column] + half);
+    }
   }
 
   // Offers the examples of those of `count` groups whose largest sum is not below the floor.
@@ -185,46 +250,27 @@ class ExampleSearch::Walk {
       offer_group(candidate, groups[kept_[i]], targets[kept_[i]]);
   }
 
-  // A group's largest sum is reached by one of its examples, so that sums of groups, merged with
-  // what was found, bound the worst of the best. Valid until the next call.
-  float* bound_of(int64_t candidate) {
-    std::copy_n(best_of(candidate), label_.wanted, bound_);
-    return bound_;
-  }
-
-  // The request's best groups, for all candidates. They are done with then: their largest halves
-  // become nothing, so that no list offers them again.
-  void walk_first_groups(SearchCost& cost) {
-    for (int64_t i = 0; i < count_; ++i)
-      open_[static_cast<size_t>(i)] = static_cast<int32_t>(i);
-    open_count_ = count_;
-    bound_ = arena_.floats(label_.wanted);
-    kept_ = arena_.array<int32_t>(std::max(kChunk, label_.groups()));
-    const int64_t count = std::min(kFirst, label_.groups());
-    if (count == 0) return;
-    sort_groups(count);
-    const float* products = multiply(0, count, cost);
-    float most[kFirst];
-    for (int64_t i = 0; i < count; ++i)
-      most[i] = most_[order_[i]];
-    for (int64_t i = 0; i < count_; ++i) {
-      float sums[kFirst];
-      std::copy_n(most, count, sums);
-      const float* targets = products + i * kChunk;
-      kernels::add_scaled(sums, targets, b_, count);
-      float* bound = bound_of(i);
-      kernels::merge_largest(sums, count, bound, label_.wanted);
-      take(i, order_, targets, sums, count, bound[label_.wanted - 1] - margin_);
+  // The request's best groups, with t(i).t(c) for all candidates. They are done with then: their
+  // largest halves become nothing, so that no list offers them again.
+  void take_first_groups(SearchCost& cost) {
+    const int64_t groups = label_.groups();
+    first_count_ = std::min(scan_of_label().whole() ? kFirst : kFirstOfCells, groups);
+    std::fill_n(first_most_, kFirstOfCells, -std::numeric_limits<float>::infinity());
+    if (first_count_ == 0) return;
+    const float floor = kernels::bound_of_largest(most_, groups, first_count_);
+    const int64_t above = kernels::indices_above(most_, most_, 0, groups, floor, kept_);
+    std::nth_element(kept_, kept_ + first_count_ - 1, kept_ + above, More{most_});
+    std::copy_n(kept_, first_count_, first_);
+    first_products_ = multiply({first_, static_cast<size_t>(first_count_)}, {}, cost);
+    for (int64_t i = 0; i < first_count_; ++i) {
+      first_most_[i] = most_[first_[i]];
+      most_[first_[i]] = -std::numeric_limits<float>::infinity();
     }
-    for (int64_t i = 0; i < count; ++i)
-      most_[order_[i]] = -std::numeric_limits<float>::infinity();
-    rest_ = count < label_.groups() ? *std::max_element(most_, most_ + label_.groups())
-                                    : -std::numeric_limits<float>::infinity();
+    rest_ = kernels::largest(most_, groups);
   }
 
-  void walk_lists() {
-    float* sums = arena_.floats(label_.groups());
-    open_count_ = 0;
+  void visit_candidates() {
+    float* sums = arena_.floats(kFirstOfCells + label_.groups());
     for (int64_t i = 0; i < count_; ++i) {
       if (i + kAhead < count_) fetch_list(i + kAhead);
       if (!closes_by_list(i, sums))
@@ -236,31 +282,46 @@ class ExampleSearch::Walk {
   void fetch_list(int64_t candidate) const {
     const Neighbours list =
         catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
-    for (size_t at = 0; at < std::min<size_t>(list.group.size(), 64); at += 16) {
-      __builtin_prefetch(list.group.data() + at);
-      __builtin_prefetch(list.similarity.data() + at);
+    if (list.length == 0) return;
+    for (const int64_t at : {int64_t{0}, Neighbours::kPart / 2, Neighbours::kPart - 1}) {
+      __builtin_prefetch(list.group + at);
+      __builtin_prefetch(list.similarity + at);
     }
   }
 
-  // The candidate's static list, from the top until neither it nor another group can count.
+  // The request's best groups and the candidate's static list, from the top until neither it nor
+  // another group can count. A group's largest sum is reached by one of its examples, so that the
+  // largest sums of groups bound the worst of the best.
   bool closes_by_list(int64_t candidate, float* sums) {
     const Neighbours list =
         catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
-    const auto length = static_cast<int64_t>(list.group.size());
-    float* bound = bound_of(candidate);
-    const float& worst = bound[label_.wanted - 1];
+    std::copy_n(best_of(candidate), label_.wanted, bound_);
+    const float& worst = bound_[label_.wanted - 1];
+    const float* first_targets = first_products_ + candidate * kernels::padded(first_count_);
+    std::copy_n(first_most_, first_count_, sums);
+    kernels::add_scaled(sums, first_targets, b_, first_count_);
+    kernels::merge_largest(sums, first_count_, bound_, label_.wanted);
+    float* listed = sums + kFirstOfCells;
     int64_t end = 0;
-    while (end < length &&
-           rest_ + b_ * list.similarity[static_cast<size_t>(end)] >= worst - margin_) {
-      const int64_t size = std::min(kListPart, length - end);
-      kernels::gathered_sums(most_, list.group.data() + end, list.similarity.data() + end, b_, size,
-                             sums + end);
-      kernels::merge_largest(sums + end, size, bound, label_.wanted);
+    // What a part holds is at most what the part before ended with, which the cache has.
+    float most_similar = kAboveAll;
+    while (end < list.length && rest_ + b_ * most_similar >= worst - margin_) {
+      const int64_t size = std::min(Neighbours::kPart, list.length - end);
+      kernels::gathered_sums(most_, list.groups_from(end), list.similarities_from(end), b_, size,
+                             listed + end);
+      kernels::merge_largest(listed + end, size, bound_, label_.wanted);
+      most_similar = list.similarities_from(end)[size - 1];
       end += size;
     }
-    take(candidate, list.group.data(), list.similarity.data(), sums, end, worst - margin_);
-    last_[candidate] = length == 0 ? kAboveAll : list.similarity[static_cast<size_t>(length - 1)];
-    return end < length || length == label_.groups();
+    const float floor = worst - margin_;
+    take(candidate, first_, first_targets, sums, first_count_, floor);
+    for (int64_t at = 0; at < end; at += Neighbours::kPart)
+      take(candidate, list.groups_from(at), list.similarities_from(at), listed + at,
+           std::min(Neighbours::kPart, end - at), floor);
+    const bool closed = end < list.length || list.length == label_.groups();
+    // Read where it is needed only: a list's end is seldom in the cache.
+    if (!closed) last_[candidate] = list.length == 0 ? kAboveAll : list.last_similarity();
+    return closed;
   }
 
   // Puts the first `wanted` groups into the order of their largest half.
@@ -272,9 +333,9 @@ class ExampleSearch::Walk {
     }
     if (wanted <= sorted_) return;
     const int64_t end = std::min(groups, sorted_ == 0 ? kFirstSorted : groups);
-    const auto more = [this](int32_t left, int32_t right) { return most_[left] > most_[right]; };
-    if (end < groups) std::nth_element(order_ + sorted_, order_ + end, order_ + groups, more);
-    std::sort(order_ + sorted_, order_ + end, more);
+    if (end < groups)
+      std::nth_element(order_ + sorted_, order_ + end, order_ + groups, More{most_});
+    std::sort(order_ + sorted_, order_ + end, More{most_});
     sorted_ = end;
   }
 
@@ -290,51 +351,61 @@ class ExampleSearch::Walk {
     open_count_ = kept;
   }
 
-  // t(i).t(c) of the open candidates and the groups [next, next + count) of the order: rows of
-  // kChunk, in the order of open_.
-  const float* multiply(int64_t next, int64_t count, SearchCost& cost) {
+  // t(i).t(c) of the open candidates, of all without any, and these groups: rows of
+  // padded(groups), in the order of the candidates.
+  const float* multiply(std::span<const int32_t> groups, std::span<const int32_t> open,
+                        SearchCost& cost) {
     const int64_t width = search_.width_;
-    if (products_ == nullptr) {
-      columns_ = arena_.floats(kChunk * width);
-      products_ = arena_.floats(count_ * kChunk);
+    const auto count = static_cast<int64_t>(groups.size());
+    if (columns_ == nullptr) {
+      columns_ = arena_.floats(std::max(kChunk, kFirstOfCells) * width);
       vectors_ = arena_.array<const float*>(count_);
     }
+    const auto item = [&](int32_t candidate) {
+      return catalogue_.vector(fold_, candidates_[static_cast<size_t>(candidate)]);
+    };
     pack<kernels::kPanel>(
         count, width,
         [&](int64_t i) {
-          return catalogue_.vector(fold_, label_.item[static_cast<size_t>(order_[next + i])]);
+          return catalogue_.vector(
+              fold_, label_.item[static_cast<size_t>(groups[static_cast<size_t>(i)])]);
         },
         columns_);
-    for (int64_t i = 0; i < open_count_; ++i)
-      vectors_[i] =
-          catalogue_.vector(fold_, candidates_[static_cast<size_t>(open_[static_cast<size_t>(i)])]);
+    const int64_t rows = open.empty() ? count_ : static_cast<int64_t>(open.size());
+    for (int64_t i = 0; i < rows; ++i)
+      vectors_[i] = item(open.empty() ? static_cast<int32_t>(i) : open[static_cast<size_t>(i)]);
+    const int64_t stride = kernels::padded(count);
+    float* products = arena_.floats(rows * stride);
     kernels::dense(kernels::Panels{.data = columns_, .in = width, .out = count},
-                   {.count = open_count_, .x_rows = vectors_, .y = products_, .y_stride = kChunk});
-    cost.products += open_count_ * count;
-    return products_;
+                   {.count = rows, .x_rows = vectors_, .y = products, .y_stride = stride});
+    cost.products += rows * count;
+    return products;
   }
 
   void walk_groups(SearchCost& cost) {
     const int64_t groups = label_.groups();
-    for (int64_t next = kFirst; next < groups && open_count_ > 0; next += kChunk) {
+    for (int64_t next = 0; next < groups && open_count_ > 0; next += kChunk) {
       sort_groups(std::min(groups, next + kChunk));
       close(next);
-      const int64_t count = std::min(kChunk, groups - next);
-      offer_chunk(next, count, multiply(next, count, cost));
+      if (open_count_ == 0) return;
+      const ScratchArena::Scope scope(arena_);
+      const std::span chunk(order_ + next, static_cast<size_t>(std::min(kChunk, groups - next)));
+      offer_chunk(chunk, multiply(chunk, open_.first(static_cast<size_t>(open_count_)), cost));
     }
   }
 
-  void offer_chunk(int64_t next, int64_t count, const float* products) {
+  void offer_chunk(std::span<const int32_t> groups, const float* products) {
     float most[kChunk];
-    for (int64_t i = 0; i < count; ++i)
-      most[i] = most_[order_[next + i]];
+    for (size_t i = 0; i < groups.size(); ++i)
+      most[i] = most_[groups[i]];
     for (int64_t row = 0; row < open_count_; ++row) {
       const int32_t candidate = open_[static_cast<size_t>(row)];
-      const float* targets = products + row * kChunk;
+      const float* targets = products + row * kernels::padded(static_cast<int64_t>(groups.size()));
       const int64_t found =
-          kernels::indices_above(most, targets, b_, count, threshold(candidate) - margin_, kept_);
+          kernels::indices_above(most, targets, b_, static_cast<int64_t>(groups.size()),
+                                 threshold(candidate) - margin_, kept_);
       for (int64_t i = 0; i < found; ++i) {
-        const int32_t group = order_[next + kept_[i]];
+        const int32_t group = groups[static_cast<size_t>(kept_[i])];
         const float target = targets[kept_[i]];
         if (target > last_[candidate]) continue;  // was in the static list
         if (target == last_[candidate] && is_found(candidate, group)) continue;
@@ -345,52 +416,94 @@ class ExampleSearch::Walk {
 
   bool is_found(int64_t candidate, int32_t group) {
     const auto at = static_cast<size_t>(group);
-    const auto& found = found_of(candidate);
+    const auto found = found_of(candidate);
     return std::any_of(found.begin(), found.end(), [&](const Found& one) {
       return one.column >= label_.begin[at] && one.column < label_.begin[at + 1];
     });
   }
 
-  // Exact scores of what may be among the best; then the best in order, best first.
-  void rescore() {
-    const int64_t columns = label_.columns();
-    float* exact = arena_.floats(columns);
-    std::fill_n(exact, columns, std::numeric_limits<float>::quiet_NaN());
-    auto missing = arena_.span<int32_t>(columns);
-    auto ids = arena_.span<int32_t>(columns);
-    auto values = arena_.span<float>(columns);
-    int64_t count = 0;
+  // Drops what cannot be among the best; then calls with every column that is left, once.
+  template <typename Use>
+  void for_columns_left(const Use& use) {
+    auto seen = arena_.span<uint8_t>(label_.columns());
+    std::fill(seen.begin(), seen.end(), uint8_t{0});
     for (int64_t i = 0; i < count_; ++i) {
-      auto& found = found_of(i);
       const float floor = threshold(i) - margin_;
-      std::erase_if(found, [floor](const Found& one) { return one.score < floor; });
-      for (const Found& one : found) {
-        if (!std::isnan(exact[one.column])) continue;
-        exact[one.column] = 0;
-        missing[static_cast<size_t>(count)] = one.column;
-        ids[static_cast<size_t>(count++)] = label_.example[static_cast<size_t>(one.column)];
-      }
-    }
-    kernels::chained_dots(history_, search_.folds_[static_cast<size_t>(fold_)].history.data(),
-                          ids.data(), count, search_.width_, 1, values.data());
-    for (int64_t i = 0; i < count; ++i)
-      exact[missing[static_cast<size_t>(i)]] = values[static_cast<size_t>(i)];
-    const float floor = retrieval::Selector::floor_for(search_.options_.min_similarity);
-    for (int64_t i = 0; i < count_; ++i) {
-      auto& found = found_of(i);
-      for (Found& one : found) {
-        one.history = exact[one.column];
-        one.score = one.history * a_ + one.target * b_;
-      }
-      std::erase_if(found, [floor](const Found& one) { return !(one.score > floor); });
-      const auto wanted = std::min(found.size(), static_cast<size_t>(label_.wanted));
-      std::partial_sort(found.begin(), found.begin() + static_cast<int64_t>(wanted), found.end(),
-                        [this](const Found& left, const Found& right) {
-                          return search_.better(label_, left, right);
-                        });
-      found.resize(wanted);
+      found().drop_if(i, [floor](const Found& one) { return one.score < floor; });
+      for (const Found& one : found_of(i))
+        if (uint8_t& known = seen[static_cast<size_t>(one.column)]; known == 0) {
+          known = 1;
+          use(one.column);
+        }
     }
   }
+
+  // Where examples lie in cells: reads the vectors of what was found. Their scores and what bounds
+  // the best are those of half precision then.
+  void read_found() {
+    auto columns = arena_.span<int32_t>(label_.columns());
+    size_t count = 0;
+    for_columns_left([&](int32_t column) { columns[count++] = column; });
+    float* products = arena_.floats(static_cast<int64_t>(count));
+    scan_of_label().products_of(history_, columns.first(count), arena_, products);
+    for (size_t i = 0; i < count; ++i)
+      half_[columns[i]] = a_ * products[i];
+    margin_ = half_margin_;
+    std::fill_n(best_, count_ * label_.wanted, static_cast<float>(search_.options_.min_similarity));
+    for (int64_t i = 0; i < count_; ++i) {
+      float* best = best_of(i);
+      for (Found& one : found().of(i)) {
+        one.score = half_[one.column] + b_ * one.target;
+        kernels::merge_largest(&one.score, 1, best, label_.wanted);
+      }
+    }
+  }
+
+  // Exact scores of what may be among the best; then the best in order, best first.
+  int64_t rescore() {
+    const int64_t columns = label_.columns();
+    auto left = arena_.span<int32_t>(columns), ids = arena_.span<int32_t>(columns);
+    size_t count = 0;
+    for_columns_left([&](int32_t column) {
+      left[count] = column;
+      ids[count++] = label_.example[static_cast<size_t>(column)];
+    });
+    const auto size = static_cast<int64_t>(count);
+    float* products = arena_.floats(size);
+    kernels::chained_dots(history_, search_.folds_[static_cast<size_t>(fold_)].history.data(),
+                          ids.data(), size, search_.width_, 1, products);
+    float* exact = arena_.floats(columns);  // of the columns that are left
+    for (size_t i = 0; i < count; ++i)
+      exact[left[i]] = products[i];
+    for (int64_t i = 0; i < count_; ++i)
+      keep_best(i, exact);
+    return size;
+  }
+
+  void keep_best(int64_t candidate, const float* exact) {
+    for (Found& one : found().of(candidate)) {
+      one.history = exact[one.column];
+      one.score = one.history * a_ + one.target * b_;
+    }
+    const float floor = retrieval::Selector::floor_for(search_.options_.min_similarity);
+    found().drop_if(candidate, [floor](const Found& one) { return !(one.score > floor); });
+    const auto all = found().of(candidate);
+    const auto better = [this](const Found& left, const Found& right) {
+      return search_.better(label_, left, right);
+    };
+    const auto wanted =
+        static_cast<int64_t>(std::min(all.size(), static_cast<size_t>(label_.wanted)));
+    if (static_cast<int64_t>(all.size()) > 2 * label_.wanted)
+      std::partial_sort(all.begin(), all.begin() + wanted, all.end(), better);
+    else
+      std::sort(all.begin(), all.end(), better);
+    found().keep_first(candidate, static_cast<size_t>(wanted));
+  }
+
+  struct More {  // groups with larger halves first
+    const float* most;
+    bool operator()(int32_t left, int32_t right) const { return most[left] > most[right]; }
+  };
 
   const ExampleSearch& search_;
   const Label& label_;
@@ -401,17 +514,23 @@ class ExampleSearch::Walk {
   ScratchArena& arena_;
   float a_, b_;
   int64_t count_;
-  float margin_ = 0;  // what two approximate scores may differ from the exact ones together
+  // What two approximate scores may differ from the exact ones together: of the scan, and of
+  // vectors in half precision.
+  float margin_ = 0, half_margin_ = 0;
 
-  float* half_ = nullptr;    // [columns] a h(q).h(c)
-  float* most_ = nullptr;    // [G]
-  float rest_ = 0;           // the largest of what walk_first_groups() left
-  int32_t* kept_ = nullptr;  // scratch of indices
-  float* bound_ = nullptr;   // [wanted], scratch
-  float *columns_ = nullptr, *products_ = nullptr;
+  float* half_ = nullptr;                 // [columns] a h(q).h(c)
+  float* most_ = nullptr;                 // [G]
+  float rest_ = 0;                        // the largest of what take_first_groups() left
+  int32_t first_[kFirstOfCells] = {};     // the request's best groups
+  float first_most_[kFirstOfCells] = {};  // their largest halves
+  int64_t first_count_ = 0;
+  const float* first_products_ = nullptr;               // [C, rows of multiply()] their t(i).t(c)
+  int32_t *kept_ = nullptr, *columns_above_ = nullptr;  // scratch of indices
+  float* bound_ = nullptr;                              // [wanted], scratch
+  float* columns_ = nullptr;                            // scratch of multiply()
   const float** vectors_ = nullptr;
   float* best_ = nullptr;  // [C, wanted] approximate scores, descending
-  float* last_ = nullptr;  // [C] similarity at the end of the static list
+  float* last_ = nullptr;  // [C] similarity at the end of an open candidate's static list
   std::span<int32_t> open_;
   int64_t open_count_ = 0;
   int32_t* order_ = nullptr;  // [G], the first sorted_ in order

@@ -48,10 +48,11 @@ HistoryScan::HistoryScan(const SafetensorsReader& reader, const std::string& suf
   begin_ = reader.get<int32_t>("retrieval.cell_begin." + suffix);
   const auto cells = static_cast<int64_t>(begin_.size()) - 1;
   probes_ = std::min(probes_, cells);
-  column_ = reader.get<int32_t>("retrieval.cell_column." + suffix, {begin_.back()});
+  column_ = reader.get<int32_t>("retrieval.cell_column." + suffix, {columns});
+  row_ = reader.get<int32_t>("retrieval.cell_row." + suffix, {columns});
   cell_ = reader.get<int32_t>("retrieval.cell." + suffix, {columns});
   centres_ = reader.get<float>("retrieval.centres." + suffix, {cells, width});
-  scan_ = reader.get<uint16_t>("retrieval.scan." + suffix, {begin_.back() * width});
+  scan_ = reader.get<uint16_t>("retrieval.scan." + suffix, {columns * width});
 }
 
 void HistoryScan::products(const float* history, ScratchArena& arena, float* out) const {
@@ -75,14 +76,25 @@ void HistoryScan::read_cells(const float* history, ScratchArena& arena, float* o
     out[column] = near[cell_[static_cast<size_t>(column)]];
   for (const int32_t cell : order.first(static_cast<size_t>(probes_))) {
     const int32_t first = begin_[static_cast<size_t>(cell)];
-    const int64_t places = begin_[static_cast<size_t>(cell) + 1] - first;
+    const auto columns =
+        column_.subspan(static_cast<size_t>(first),
+                        static_cast<size_t>(begin_[static_cast<size_t>(cell) + 1] - first));
     const ScratchArena::Scope one(arena);
-    float* products = arena.floats(places);
-    kernels::scan_half(history, scan_.data() + first * width_, places, width_, products);
-    for (int64_t i = 0; i < places; ++i)
-      if (const int32_t column = column_[static_cast<size_t>(first + i)]; column >= 0)
-        out[column] = products[i];
+    float* products = arena.floats(static_cast<int64_t>(columns.size()));
+    products_of(history, columns, arena, products);
+    for (size_t i = 0; i < columns.size(); ++i)
+      out[columns[i]] = products[i];
   }
+}
+
+void HistoryScan::products_of(const float* history, std::span<const int32_t> columns,
+                              ScratchArena& arena, float* out) const {
+  const ScratchArena::Scope scope(arena);
+  auto rows = arena.span<int32_t>(static_cast<int64_t>(columns.size()));
+  for (size_t i = 0; i < columns.size(); ++i)
+    rows[i] = row_[static_cast<size_t>(columns[i])];
+  kernels::half_rows(history, scan_.data(), rows.data(), static_cast<int64_t>(columns.size()),
+                     width_, out);
 }
 
 ScanTensors::ScanTensors(std::span<const float> history, std::span<const int32_t> columns,
@@ -92,21 +104,19 @@ ScanTensors::ScanTensors(std::span<const float> history, std::span<const int32_t
     pack_whole();
   else
     pack_cells(options);
-  error_ = static_cast<float>(lost_ * 1.001);
+  error_ = half_error_ = static_cast<float>(lost_ * 1.001);
   if (!cell_.empty()) measure_cells(options);
 }
 
-// Packs a vector, and measures what half precision takes from it.
-void ScanTensors::put(int64_t place, int32_t column) {
+void ScanTensors::put(int32_t column, uint16_t* to, int64_t stride) {
   const float* row = vector(column);
   half_.resize(static_cast<size_t>(width_));
   back_.resize(half_.size());
   kernels::to_half(row, half_.data(), width_);
   kernels::from_half(half_.data(), back_.data(), width_);
-  uint16_t* lane = scan_.data() + place / kLanes * kLanes * width_ + place % kLanes;
   double square = 0;
   for (int64_t k = 0; k < width_; ++k) {
-    lane[k * kLanes] = half_[static_cast<size_t>(k)];
+    to[k * stride] = half_[static_cast<size_t>(k)];
     square += std::pow(static_cast<double>(row[k]) - back_[static_cast<size_t>(k)], 2);
   }
   lost_ = std::max(lost_, std::sqrt(square));
@@ -116,7 +126,8 @@ void ScanTensors::pack_whole() {
   const auto columns = static_cast<int64_t>(columns_.size());
   scan_.assign(static_cast<size_t>(retrieval::padded_columns(columns) * width_), 0);
   for (int64_t column = 0; column < columns; ++column)
-    put(column, static_cast<int32_t>(column));
+    put(static_cast<int32_t>(column),
+        scan_.data() + column / kLanes * kLanes * width_ + column % kLanes, kLanes);
 }
 
 void ScanTensors::pack_cells(const ScanOptions& options) {
@@ -135,13 +146,14 @@ void ScanTensors::pack_cells(const ScanOptions& options) {
   for (const auto& in_cell : members) {
     begin_.push_back(static_cast<int32_t>(column_.size()));
     column_.insert(column_.end(), in_cell.begin(), in_cell.end());
-    column_.resize(
-        static_cast<size_t>(retrieval::padded_columns(static_cast<int64_t>(column_.size()))), -1);
   }
   begin_.push_back(static_cast<int32_t>(column_.size()));
   scan_.assign(column_.size() * static_cast<size_t>(width_), 0);
-  for (size_t place = 0; place < column_.size(); ++place)
-    if (column_[place] >= 0) put(static_cast<int64_t>(place), column_[place]);
+  row_.resize(column_.size());
+  for (size_t row = 0; row < column_.size(); ++row) {
+    row_[static_cast<size_t>(column_[row])] = static_cast<int32_t>(row);
+    put(column_[row], scan_.data() + row * static_cast<size_t>(width_), 1);
+  }
 }
 
 // What counting as a centre does to the products of cells that are not read: examples' own vectors
@@ -186,6 +198,7 @@ void ScanTensors::add_to(SafetensorsWriter& writer, const std::string& suffix) c
   writer.add<int32_t>("retrieval.cell." + suffix, cell_);
   writer.add<int32_t>("retrieval.cell_begin." + suffix, begin_);
   writer.add<int32_t>("retrieval.cell_column." + suffix, column_);
+  writer.add<int32_t>("retrieval.cell_row." + suffix, row_);
 }
 
 }  // namespace llmcf::serve

@@ -3,20 +3,24 @@
 // Two layouts, chosen when a run is published:
 //   whole   every vector is read, in half precision
 //   cells   vectors lie in cells of k-means; the cells nearest to h(q) are read, in half precision,
-//           and an example of another cell counts as its cell's centre. For pools that cannot be
-//           read within a request: a million examples of 256-d are half a gigabyte.
+//           and an example of another cell counts as its cell's centre until it is asked for. For
+//           pools that cannot be read within a request: a million examples of 256-d are half a
+//           gigabyte.
 //
 // Invariants:
 //  1. `whole`: every product is within error() |h(q)| of the exact one.
-//  2. `cells`: products of examples in cells that are read are as in `whole`; of the others seven
-//     in ten are within error() |h(q)|, on queries like the examples' own.
+//  2. `cells`: products of examples in cells that are read, and of those that are asked for, are
+//     within half_error() |h(q)|; of the others seven in ten are within error() |h(q)|, on queries
+//     like the examples' own.
 //
 // Tensors, for fold f and label y:
-//   retrieval.scan.<f>.<y> u16           h in half precision, column panels of 32
+//   retrieval.scan.<f>.<y> u16           h in half precision: `whole` in column panels of 32,
+//                                        `cells` in rows [columns, V], those of a cell together
 //   retrieval.centres.<f>.<y> f32 [C, V]        `cells` alone: centres,
 //   retrieval.cell.<f>.<y> i32 [columns]        the cell of every column,
-//   retrieval.cell_begin.<f>.<y> i32 [C + 1]    a cell's places in the scan, whole panels,
-//   retrieval.cell_column.<f>.<y> i32 [places]  the column of a place; -1 = none
+//   retrieval.cell_begin.<f>.<y> i32 [C + 1]    a cell's rows,
+//   retrieval.cell_column.<f>.<y> i32 [columns] the column of a row,
+//   retrieval.cell_row.<f>.<y> i32 [columns]    and the row of a column
 #pragma once
 
 #include <cstdint>
@@ -49,6 +53,9 @@ class HistoryScan {
   bool whole() const { return centres_.empty(); }
   // Products of h(q) [V] into out [columns, rounded up to whole panels].
   void products(const float* history, ScratchArena& arena, float* out) const;
+  // Those of some columns. REQUIRES: !whole().
+  void products_of(const float* history, std::span<const int32_t> columns, ScratchArena& arena,
+                   float* out) const;
 
  private:
   void read_cells(const float* history, ScratchArena& arena, float* out) const;
@@ -56,7 +63,7 @@ class HistoryScan {
   int64_t columns_ = 0, width_ = 0, probes_ = 0;
   std::span<const uint16_t> scan_;
   std::span<const float> centres_;
-  std::span<const int32_t> cell_, begin_, column_;
+  std::span<const int32_t> cell_, begin_, column_, row_;
 };
 
 // The tensors of one label and fold, made when a run is published. On all threads.
@@ -69,11 +76,13 @@ class ScanTensors {
   // Valid as long as this.
   void add_to(SafetensorsWriter& writer, const std::string& suffix) const;
   float error() const { return error_; }
+  float half_error() const { return half_error_; }
 
  private:
   void pack_whole();
   void pack_cells(const ScanOptions& options);
-  void put(int64_t place, int32_t column);
+  // Packs a vector, its values `stride` apart, and measures what half precision takes from it.
+  void put(int32_t column, uint16_t* to, int64_t stride);
   const float* vector(int64_t column) const {
     return history_.data() + static_cast<int64_t>(columns_[static_cast<size_t>(column)]) * width_;
   }
@@ -83,12 +92,12 @@ class ScanTensors {
   std::span<const int32_t> columns_;
   int64_t width_ = 0;
   double lost_ = 0;  // the largest length of what half precision took from a vector
-  float error_ = 0;
+  float error_ = 0, half_error_ = 0;
   std::vector<uint16_t> half_;  // scratch of put()
   std::vector<float> back_;
   std::vector<uint16_t> scan_;
   std::vector<float> centres_;
-  std::vector<int32_t> cell_, begin_, column_;
+  std::vector<int32_t> cell_, begin_, column_, row_;
 };
 
 }  // namespace llmcf::serve

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "serve/kernels.h"
 #include "serve/scan_kernels.h"
@@ -21,6 +22,12 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::CappedTag<float, 16>;
 using Vector = hn::Vec<Tag>;
+
+HWY_INLINE float FromHalfOne(const hwy::float16_t* value) {
+  const hn::CappedTag<float, 1> one;
+  const hn::Rebind<hwy::float16_t, decltype(one)> half;
+  return hn::GetLane(hn::PromoteTo(one, hn::LoadU(half, value)));
+}
 
 // kPanels neighbouring panels at once: enough independent chains to hide the latency of an
 // addition.
@@ -63,6 +70,41 @@ void ScanHalf(const float* HWY_RESTRICT query, const uint16_t* HWY_RESTRICT pane
     ScanPanels<1>(query, panels + panel * kPanel * width, width, out + panel * kPanel);
 }
 
+// Four rows at once; those of the next round, which may lie anywhere, are asked for in this one.
+void HalfRows(const float* HWY_RESTRICT query, const uint16_t* HWY_RESTRICT rows,
+              const int32_t* HWY_RESTRICT ids, int64_t count, int64_t width,
+              float* HWY_RESTRICT out) {
+  const Tag tag;
+  const hn::Rebind<hwy::float16_t, Tag> half;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  constexpr int64_t kTogether = 4, kLine = 32;  // values in a cache line
+  const auto* base = reinterpret_cast<const hwy::float16_t*>(rows);
+  for (int64_t begin = 0; begin < count; begin += kTogether) {
+    const int64_t size = std::min(kTogether, count - begin);
+    const hwy::float16_t* row[kTogether];
+    Vector sums[kTogether];
+    for (int64_t i = 0; i < kTogether; ++i) {
+      row[i] = base + static_cast<int64_t>(ids[begin + std::min(i, size - 1)]) * width;
+      sums[i] = hn::Zero(tag);
+    }
+    for (int64_t i = begin + 2 * kTogether; i < std::min(count, begin + 3 * kTogether); ++i)
+      for (int64_t k = 0; k < width; k += kLine)
+        __builtin_prefetch(base + static_cast<int64_t>(ids[i]) * width + k);
+    int64_t k = 0;
+    for (; k + lanes <= width; k += lanes) {
+      const Vector value = hn::LoadU(tag, query + k);
+      for (int64_t i = 0; i < kTogether; ++i)
+        sums[i] = hn::MulAdd(value, hn::PromoteTo(tag, hn::LoadU(half, row[i] + k)), sums[i]);
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      float sum = hn::GetLane(hn::SumOfLanes(tag, sums[i]));
+      for (int64_t rest = k; rest < width; ++rest)
+        sum += query[rest] * FromHalfOne(row[i] + rest);
+      out[begin + i] = sum;
+    }
+  }
+}
+
 // Plain loads: gather instructions are slower on processors that guard them.
 void GatheredSums(const float* HWY_RESTRICT most, const int32_t* HWY_RESTRICT group,
                   const float* HWY_RESTRICT target, float factor, int64_t count,
@@ -80,13 +122,14 @@ HWY_INLINE void Insert(float value, float* best, int64_t k) {
 }
 
 // The smallest of the largest values of k parts: k values at least are not below it.
-HWY_INLINE float LowerBound(const float* HWY_RESTRICT values, int64_t count, int64_t k) {
-  const Tag tag;
+// REQUIRES: count >= k lanes of the tag.
+template <typename D>
+HWY_INLINE float LowerBound(D tag, const float* HWY_RESTRICT values, int64_t count, int64_t k) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
   const int64_t part = count / k / lanes * lanes;
   float bound = 0;
   for (int64_t p = 0; p < k; ++p) {
-    Vector most = hn::LoadU(tag, values + p * part);
+    auto most = hn::LoadU(tag, values + p * part);
     for (int64_t i = lanes; i < part; i += lanes)
       most = hn::Max(most, hn::LoadU(tag, values + p * part + i));
     const float largest = hn::GetLane(hn::MaxOfLanes(tag, most));
@@ -95,12 +138,57 @@ HWY_INLINE float LowerBound(const float* HWY_RESTRICT values, int64_t count, int
   return bound;
 }
 
+// The same with vectors as wide as there are values for; nothing is bounded by few.
+HWY_INLINE float AnyLowerBound(const float* HWY_RESTRICT values, int64_t count, int64_t k) {
+  const Tag wide;
+  const hn::CappedTag<float, 8> narrow;
+  if (count >= k * static_cast<int64_t>(hn::Lanes(wide))) return LowerBound(wide, values, count, k);
+  if (count >= k * static_cast<int64_t>(hn::Lanes(narrow)))
+    return LowerBound(narrow, values, count, k);
+  return -std::numeric_limits<float>::infinity();
+}
+
+HWY_INLINE float MaxOf(const float* HWY_RESTRICT values, int64_t count) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  float most = values[0];
+  int64_t i = 0;
+  if (count >= lanes) {
+    Vector largest = hn::LoadU(tag, values);
+    for (i = lanes; i + lanes <= count; i += lanes)
+      largest = hn::Max(largest, hn::LoadU(tag, values + i));
+    most = hn::GetLane(hn::MaxOfLanes(tag, largest));
+  }
+  for (; i < count; ++i)
+    most = std::max(most, values[i]);
+  return most;
+}
+
+float Largest(const float* HWY_RESTRICT values, int64_t count) {
+  return MaxOf(values, count);
+}
+
+float BoundOfLargest(const float* HWY_RESTRICT values, int64_t count, int64_t k) {
+  return AnyLowerBound(values, count, k);
+}
+
+// Groups are short, and how short cannot be foreseen: up to three values without a branch.
+void LargestOfGroups(const float* HWY_RESTRICT values, const int32_t* HWY_RESTRICT begin,
+                     int64_t groups, float* HWY_RESTRICT out) {
+  for (int64_t g = 0; g < groups; ++g) {
+    const float* group = values + begin[g];
+    const int64_t last = begin[g + 1] - begin[g] - 1;
+    out[g] = last > 2
+                 ? MaxOf(group, last + 1)
+                 : std::max(std::max(group[0], group[last]), group[std::min<int64_t>(1, last)]);
+  }
+}
+
 void MergeLargest(const float* HWY_RESTRICT values, int64_t count, float* HWY_RESTRICT best,
                   int64_t k) {
   const Tag tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
-  float floor = best[k - 1];
-  if (count >= k * lanes) floor = std::max(floor, LowerBound(values, count, k));
+  float floor = std::max(best[k - 1], AnyLowerBound(values, count, k));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     const auto above = hn::Ge(hn::LoadU(tag, values + i), hn::Set(tag, floor));
@@ -194,9 +282,13 @@ HWY_AFTER_NAMESPACE();
 namespace llmcf::serve::kernels {
 
 HWY_EXPORT(ScanHalf);
+HWY_EXPORT(HalfRows);
 HWY_EXPORT(ChainedDots);
 HWY_EXPORT(GatheredSums);
 HWY_EXPORT(MergeLargest);
+HWY_EXPORT(BoundOfLargest);
+HWY_EXPORT(Largest);
+HWY_EXPORT(LargestOfGroups);
 HWY_EXPORT(IndicesAbove);
 HWY_EXPORT(ToHalf);
 HWY_EXPORT(FromHalf);
@@ -204,6 +296,11 @@ HWY_EXPORT(FromHalf);
 void scan_half(const float* query, const uint16_t* panels, int64_t columns, int64_t width,
                float* out) {
   HWY_DYNAMIC_DISPATCH(ScanHalf)(query, panels, columns, width, out);
+}
+
+void half_rows(const float* query, const uint16_t* rows, const int32_t* ids, int64_t count,
+               int64_t width, float* out) {
+  HWY_DYNAMIC_DISPATCH(HalfRows)(query, rows, ids, count, width, out);
 }
 
 void chained_dots(const float* query, const float* rows, const int32_t* ids, int64_t count,
@@ -218,6 +315,18 @@ void gathered_sums(const float* most, const int32_t* group, const float* target,
 
 void merge_largest(const float* values, int64_t count, float* best, int64_t k) {
   HWY_DYNAMIC_DISPATCH(MergeLargest)(values, count, best, k);
+}
+
+float bound_of_largest(const float* values, int64_t count, int64_t k) {
+  return HWY_DYNAMIC_DISPATCH(BoundOfLargest)(values, count, k);
+}
+
+float largest(const float* values, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(Largest)(values, count);
+}
+
+void largest_of_groups(const float* values, const int32_t* begin, int64_t groups, float* out) {
+  HWY_DYNAMIC_DISPATCH(LargestOfGroups)(values, begin, groups, out);
 }
 
 int64_t indices_above(const float* a, const float* b, float factor, int64_t count, float floor,

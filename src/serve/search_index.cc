@@ -9,6 +9,7 @@
 #include "retrieval/history_vectors.h"
 #include "retrieval/kernels.h"
 #include "retrieval/packed_pool.h"
+#include "serve/catalogue.h"
 
 namespace llmcf::serve {
 
@@ -57,12 +58,14 @@ void SearchIndex::add_fold(int64_t fold) {
     retrieval::history_mean(source_.histories, vectors, pool.user, pool.position, 0, history);
   if (source_.options.normalize) retrieval::scale_rows_to_unit(history, vectors.width);
   float& error = errors_.emplace_back(0.0F);
+  float& half_error = half_errors_.emplace_back(0.0F);
   for (const Label& label : labels_) {
     Lists& lists = lists_.emplace_back();
     lists.label = label.label;
     lists.fold = fold;
     lists.scan = std::make_unique<ScanTensors>(history, label.columns, vectors.width, source_.scan);
     error = std::max(error, lists.scan->error());
+    half_error = std::max(half_error, lists.scan->half_error());
     find_neighbours(vectors, lists, label);
     longest_ = std::max(longest_, lists.length);
   }
@@ -75,7 +78,8 @@ void SearchIndex::find_neighbours(const retrieval::Texts& vectors, Lists& lists,
   const int64_t width = vectors.width, items = vectors.rows();
   const auto groups = static_cast<int64_t>(label.item.size());
   lists.length = std::min(groups, source_.neighbours);
-  lists.group.resize(static_cast<size_t>(items * lists.length));
+  const int64_t parts = Neighbours::parts(lists.length);
+  lists.group.resize(static_cast<size_t>(parts * items * Neighbours::kPart));
   lists.similarity.resize(lists.group.size());
   const int64_t stride = retrieval::padded_columns(groups);
   retrieval::AlignedFloats columns(stride * width);
@@ -106,7 +110,8 @@ void SearchIndex::find_neighbours(const retrieval::Texts& vectors, Lists& lists,
       if (last != order.end()) std::nth_element(order.begin(), last, order.end(), more);
       std::sort(order.begin(), last, more);
       for (int64_t i = 0; i < lists.length; ++i) {
-        const auto at = static_cast<size_t>(item * lists.length + i);
+        const auto at = static_cast<size_t>(
+            (i / Neighbours::kPart * items + item) * Neighbours::kPart + i % Neighbours::kPart);
         lists.group[at] = order[static_cast<size_t>(i)];
         lists.similarity[at] = row[order[static_cast<size_t>(i)]];
       }
@@ -117,6 +122,7 @@ void SearchIndex::find_neighbours(const retrieval::Texts& vectors, Lists& lists,
 void SearchIndex::add_to(SafetensorsWriter& writer) const {
   writer.add<int32_t>("retrieval.user_fold", source_.user_fold);
   writer.add<float>("retrieval.error", errors_);
+  writer.add<float>("retrieval.half_error", half_errors_);
   for (size_t fold = 0; fold < source_.vectors.size(); ++fold) {
     const retrieval::Texts& vectors = source_.vectors[fold];
     writer.add<float>(fmt::format("retrieval.items.{}", fold), {vectors.rows(), vectors.width},
@@ -134,9 +140,10 @@ void SearchIndex::add_to(SafetensorsWriter& writer) const {
     const auto suffix = fmt::format("{}.{}", lists.fold, lists.label);
     const int64_t rows = source_.vectors.front().rows();
     lists.scan->add_to(writer, suffix);
-    writer.add<int32_t>("retrieval.neighbours." + suffix, {rows, lists.length},
+    const std::vector<int64_t> shape = {Neighbours::parts(lists.length), rows, Neighbours::kPart};
+    writer.add<int32_t>("retrieval.neighbours." + suffix, shape,
                         std::span<const int32_t>(lists.group));
-    writer.add<float>("retrieval.neighbour_similarity." + suffix, {rows, lists.length},
+    writer.add<float>("retrieval.neighbour_similarity." + suffix, shape,
                       std::span<const float>(lists.similarity));
   }
 }

@@ -3,12 +3,13 @@
 //   retrieval.user_fold i32 [U + 1]          the set of vectors a user is compared by
 //   retrieval.items.<f> f32 [I + 1, V]       item vectors t of fold f
 //   retrieval.history.<f> f32 [N, V]         history vectors h of the examples
-//   retrieval.error f32 [folds]              of the scans of h, history_scan.h
+//   retrieval.error, retrieval.half_error f32 [folds]   of the scans of h, history_scan.h
 //   retrieval.columns.<y> i32                examples of label y, those about one item together
 //   retrieval.group_item.<y> i32 [G], retrieval.group_begin.<y> i32 [G + 1]
 //   retrieval.scan.<f>.<y> ...               h in half precision, history_scan.h
-//   retrieval.neighbours.<f>.<y> i32 [I + 1, M], retrieval.neighbour_similarity.<f>.<y> f32
-//                                            the most similar groups of every item, best first
+//   retrieval.neighbours.<f>.<y> i32 [M / 32, I + 1, 32], retrieval.neighbour_similarity.<f>.<y>
+//                                            f32: the most similar groups of every item, best
+//                                            first, in parts (catalogue.h)
 //
 //   I items   N examples   V width   G groups   M = min(G, neighbours)
 #pragma once
@@ -68,7 +69,7 @@ class SearchIndex {
   std::vector<Label> labels_;
   std::deque<Lists> lists_;                   // stay where they are
   std::deque<std::vector<float>> histories_;  // by fold
-  std::vector<float> errors_;                 // by fold
+  std::vector<float> errors_, half_errors_;   // by fold
 };
 
 }  // namespace llmcf::serve

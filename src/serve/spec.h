@@ -19,7 +19,7 @@
 namespace llmcf::serve {
 
 inline constexpr const char* kBundleFormat = "llmcf.bundle";
-inline constexpr const char* kBundleVersion = "1";
+inline constexpr const char* kBundleVersion = "2";
 
 // Where a field's values come from. Names in the JSON: user_id, item_id, column, number.
 enum class ValueKind { kUserId, kItemId, kColumn, kNumber };

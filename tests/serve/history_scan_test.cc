@@ -108,6 +108,20 @@ TEST(HistoryScan, CellsNearTheQueryAreReadAndOthersCountAsTheirCentre) {
   EXPECT_LT(cells.tensors.error(), 0.5);  // and it says something
 }
 
+TEST(HistoryScan, AnyColumnOfACellCanBeAskedFor) {
+  const Data data;
+  const Written cells(data, {.cells = 20, .probes = 3});
+  const std::vector<int32_t> asked = {17, 0, 449, 200, 5};
+  std::vector<float> products(asked.size());
+  ScratchArena arena;
+  cells.scan.products_of(data.of(8), asked, arena, products.data());
+  EXPECT_LT(cells.tensors.half_error(), 1e-3);
+  for (size_t i = 0; i < asked.size(); ++i)
+    EXPECT_NEAR(products[i],
+                kernels::dot(data.of(8), data.of(static_cast<size_t>(asked[i])), kWidth),
+                cells.tensors.half_error() + 1e-6);
+}
+
 TEST(HistoryScan, FewerExamplesThanCells) {
   Data data;
   data.columns.resize(5);
