@@ -9,30 +9,6 @@ url=$1 items=$2 users=$3 seconds=${4:-30} connections=${5:-4} candidates=${6:-10
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"; [ -z "${writer:-}" ] || kill "$writer" 2>/dev/null || true' EXIT
 
-cat > "$directory/rank.lua" <<LUA
-local function lines(file)
-  local list = {}
-  for line in io.lines(file) do list[#list + 1] = line end
-  return list
-end
-local items, users = lines("$items"), lines("$users")
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-function init() math.randomseed(os.time()) end
-function request()
-  local names = {}
-  for i = 1, $candidates do names[i] = '"' .. items[math.random(#items)] .. '"' end
-  return wrk.format(nil, "/v1/rank", nil,
-    '{"user":"' .. users[math.random(#users)] .. '","k":20,"candidates":[' .. table.concat(names, ",") .. ']}')
-end
-function done(summary, latency, requests)
-  io.write(string.format("rank\t%d requests\t%.1f per second\tp50 %.2f ms\tp99 %.2f ms\tnot 2xx: %d\tsocket errors: %d\n",
-    summary.requests, summary.requests / (summary.duration / 1e6), latency:percentile(50) / 1e3,
-    latency:percentile(99) / 1e3, summary.errors.status,
-    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
-end
-LUA
-
 # One request of 100 events, ten times a second: about 1,000 events per second.
 head -n 100 "$items" | awk 'BEGIN {printf "{\"events\":["} {printf "%s{\"user\":\"load-%d\",\"item\":\"%s\"}", NR > 1 ? "," : "", NR, $1} END {print "]}"}' \
   > "$directory/events.json"
@@ -44,7 +20,8 @@ head -n 100 "$items" | awk 'BEGIN {printf "{\"events\":["} {printf "%s{\"user\":
 ) &
 writer=$!
 
-wrk --threads 1 --connections "$connections" --duration "${seconds}s" --timeout 10s --script "$directory/rank.lua" "$url"
+RANK_ITEMS=$items RANK_USERS=$users RANK_CANDIDATES=$candidates \
+  wrk --threads 1 --connections "$connections" --duration "${seconds}s" --timeout 10s --script "$(dirname "$0")/rank.lua" "$url"
 curl -s "$url/metrics" | grep -E '^llmcf_(requests|events|fallbacks)_total' || true
 pid=$(pgrep -f "llmcf.* serve " | head -1 || true)
 [ -z "$pid" ] || grep VmRSS "/proc/$pid/status"

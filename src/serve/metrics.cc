@@ -39,6 +39,8 @@ struct Metrics::Impl {
                      "Users and items that nothing is known of, by kind", registry),
   &counted = family(prometheus::BuildCounter(), "llmcf_scored_candidates_total",
                     "Candidates that were scored", registry),
+  &reloads = family(prometheus::BuildCounter(), "llmcf_reloads_total",
+                    "Bundles that were to be opened anew, by result", registry),
   &appended = family(prometheus::BuildCounter(), "llmcf_events_total", "Events that were appended",
                      registry);
   prometheus::Family<prometheus::Histogram>&latency =
@@ -66,6 +68,10 @@ void Metrics::request(std::string_view endpoint, int status, double seconds) {
 
 void Metrics::stage(std::string_view stage, double seconds) {
   impl_->stages.Add({{"stage", std::string(stage)}}, latency_buckets()).Observe(seconds);
+}
+
+void Metrics::reload(bool worked) {
+  impl_->reloads.Add({{"result", worked ? "ok" : "failed"}}).Increment();
 }
 
 void Metrics::fallback(std::string_view reason, int64_t count) {

@@ -27,6 +27,7 @@ class Metrics {
   void unknown(std::string_view what, int64_t count);
   void candidates(int64_t count);
   void events(int64_t count);
+  void reload(bool worked);
   // Similarity of the best example of a request's first candidate.
   void similarity(double value);
   void bundle(const std::string& version, int64_t examples, int64_t items, int64_t newest_example);

@@ -116,6 +116,7 @@ class Service {
 
   // service_releases.cc
   std::shared_ptr<Release> open(Role role, const std::filesystem::path& file);
+  Json reopen(Role role, Lineup::Place place);
   // Every release gets the items; what does not fit a second bundle is left out of it and logged.
   // Returns the values that the primary ignored.
   static std::vector<std::string> add_to_all(const Lineup& lineup,

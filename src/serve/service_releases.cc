@@ -96,16 +96,27 @@ void Service::put_into_service(Role role, Lineup::Place place) {
 
 Json Service::reload(Role role) {
   const std::lock_guard lock(reloading_);
-  const auto lineup = releases_.lineup();
-  Lineup::Place place = lineup->of(role);
+  Lineup::Place place = releases_.lineup()->of(role);
   if (place.release == nullptr)
     throw net::HttpError(409, fmt::format("there is no {} to reload: POST /v1/{} puts one into "
                                           "service",
                                           role_name(role), role_name(role)));
+  try {
+    Json answer = reopen(role, std::move(place));
+    metrics_.reload(true);
+    return answer;
+  } catch (...) {
+    metrics_.reload(false);
+    throw;
+  }
+}
+
+// REQUIRES: reloading_ is held.
+Json Service::reopen(Role role, Lineup::Place place) {
   std::exception_ptr problem;
   if (role == Role::kPrimary && !first_stage_.candidates.empty()) {
     problem = open_candidates();
-    for (const Lineup::Place& other : lineup->places)  // whoever stays, has them too
+    for (const Lineup::Place& other : releases_.lineup()->places)  // whoever stays, has them too
       if (problem == nullptr && other.release != nullptr) pair(other.release->deployment);
   }
   place.release = open(role, place.file);

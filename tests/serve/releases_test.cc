@@ -111,6 +111,7 @@ TEST_F(ReleasesTest, TheCanaryAnswersAsItsBundleWould) {
   service_->remove(Role::kCanary);
   EXPECT_EQ(rank(request("user-3")), from_primary) << "the file alone changes nothing";
   service_->reload();
+  EXPECT_EQ(metric("llmcf_reloads_total{result=\"ok\"}"), 1);
   Json promoted = rank(request("user-3"));
   EXPECT_EQ(promoted["release"], "primary");
   promoted["release"] = "canary";
@@ -239,6 +240,7 @@ TEST_F(ReleasesTest, ADamagedSecondBundleChangesNothing) {
   EXPECT_EQ(rank(request("user-1")), before);
   EXPECT_THROW(service_->reload(Role::kShadow), Error) << "there is none";
   EXPECT_THROW(service_->put(Role::kShadow, Json{{"share", 0.5}}), Error);
+  EXPECT_EQ(metric("llmcf_reloads_total{result=\"failed\"}"), 1) << "what is not there, is not one";
   service_->remove(Role::kCanary);
   EXPECT_EQ(rank(request("user-1"))["release"], "primary");
   EXPECT_TRUE(std::isnan(metric("llmcf_release_share{bundle=\"canary\"}")));
