@@ -97,7 +97,8 @@ void ExampleSearch::align(const Catalogue& catalogue, int64_t fold, const float*
     slots.alignment[i] = packed::dot(history, catalogue.vector(fold, candidates[i]), width_);
 }
 
-bool ExampleSearch::better(const Label& label, const Found& left, const Found& right) const {
+bool ExampleSearch::better(const Label& label, const FoundExample& left,
+                           const FoundExample& right) const {
   if (left.score != right.score) return left.score > right.score;
   const int32_t l = label.example[static_cast<size_t>(left.column)];
   const int32_t r = label.example[static_cast<size_t>(right.column)];

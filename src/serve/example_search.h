@@ -33,6 +33,8 @@
 
 namespace llmcf::serve {
 
+struct FoundExample;
+
 // What retrieval gives a request; all in the arena, row-major.
 struct Slots {
   int64_t candidates = 0, k = 0;
@@ -77,11 +79,9 @@ class ExampleSearch {
  private:
   struct Label;
   struct Fold;
-  struct Found;
-  class FoundRuns;
   class Walk;
 
-  bool better(const Label& label, const Found& left, const Found& right) const;
+  bool better(const Label& label, const FoundExample& left, const FoundExample& right) const;
 
   int64_t width_ = 0, examples_ = 0, longest_ = 0;
   retrieval::RetrievalOptions options_;

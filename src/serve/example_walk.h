@@ -14,6 +14,7 @@
 #include "retrieval/packed_pool.h"
 #include "retrieval/selector.h"
 #include "serve/example_search.h"
+#include "serve/found_examples.h"
 #include "serve/history_scan.h"
 #include "serve/kernels.h"
 #include "serve/scan_kernels.h"
@@ -66,64 +67,6 @@ struct ExampleSearch::Fold {
   float error = 0, half_error = 0;  // of the scans
 };
 
-// One that may be among the best of a candidate.
-struct ExampleSearch::Found {
-  float score;   // approximate, then exact
-  float target;  // t(i).t(c)
-  int32_t column;
-  float history;  // h(q).h(c), once exact
-};
-
-// What was found for the candidates: a run of one array each. A run that grows where it has no room
-// moves to the array's end. Kept by a thread, so that nothing is allocated in later requests.
-class ExampleSearch::FoundRuns {
- public:
-  void reset(int64_t candidates) {
-    all_.clear();
-    runs_.assign(static_cast<size_t>(candidates), {});
-  }
-  std::span<Found> of(int64_t candidate) {
-    const Run& run = runs_[static_cast<size_t>(candidate)];
-    return std::span(all_).subspan(run.begin, run.size);
-  }
-  void add(int64_t candidate, const Found& found) {
-    Run& run = runs_[static_cast<size_t>(candidate)];
-    if (run.size == run.capacity) {
-      if (run.begin + run.size != all_.size() || run.size == 0) move_to_end(run);
-      all_.resize(all_.size() + 1);
-      ++run.capacity;
-    }
-    all_[run.begin + run.size++] = found;
-  }
-  template <typename Unwanted>
-  void drop_if(int64_t candidate, const Unwanted& unwanted) {
-    const auto found = of(candidate);
-    const auto end = std::remove_if(found.begin(), found.end(), unwanted);
-    runs_[static_cast<size_t>(candidate)].size = static_cast<size_t>(end - found.begin());
-  }
-  void keep_first(int64_t candidate, size_t count) {
-    Run& run = runs_[static_cast<size_t>(candidate)];
-    run.size = std::min(run.size, count);
-  }
-
- private:
-  struct Run {
-    size_t begin = 0, size = 0, capacity = 0;
-  };
-
-  void move_to_end(Run& run) {
-    const size_t begin = all_.size();
-    run.capacity = 2 * run.size;
-    all_.resize(begin + run.capacity);
-    std::copy_n(all_.begin() + static_cast<int64_t>(run.begin), run.size,
-                all_.begin() + static_cast<int64_t>(begin));
-    run.begin = begin;
-  }
-
-  std::vector<Found> all_;
-  std::vector<Run> runs_;
-};
-
 // The walk of all candidates of a request through one label's lists.
 class ExampleSearch::Walk {
  public:
@@ -171,12 +114,12 @@ class ExampleSearch::Walk {
   }
 
   // The best, best first.
-  std::span<const Found> found_of(int64_t candidate) { return found().of(candidate); }
+  std::span<const FoundExample> found_of(int64_t candidate) { return found().of(candidate); }
   const Label& label() const { return label_; }
 
  private:
-  FoundRuns& found() {
-    thread_local FoundRuns of[2];
+  FoundExamples& found() {
+    thread_local FoundExamples of[2];
     return of[label_.label];
   }
   float* best_of(int64_t candidate) { return best_ + candidate * label_.wanted; }
@@ -417,7 +360,7 @@ class ExampleSearch::Walk {
   bool is_found(int64_t candidate, int32_t group) {
     const auto at = static_cast<size_t>(group);
     const auto found = found_of(candidate);
-    return std::any_of(found.begin(), found.end(), [&](const Found& one) {
+    return std::any_of(found.begin(), found.end(), [&](const FoundExample& one) {
       return one.column >= label_.begin[at] && one.column < label_.begin[at + 1];
     });
   }
@@ -429,8 +372,8 @@ class ExampleSearch::Walk {
     std::fill(seen.begin(), seen.end(), uint8_t{0});
     for (int64_t i = 0; i < count_; ++i) {
       const float floor = threshold(i) - margin_;
-      found().drop_if(i, [floor](const Found& one) { return one.score < floor; });
-      for (const Found& one : found_of(i))
+      found().drop_if(i, [floor](const FoundExample& one) { return one.score < floor; });
+      for (const FoundExample& one : found_of(i))
         if (uint8_t& known = seen[static_cast<size_t>(one.column)]; known == 0) {
           known = 1;
           use(one.column);
@@ -452,7 +395,7 @@ class ExampleSearch::Walk {
     std::fill_n(best_, count_ * label_.wanted, static_cast<float>(search_.options_.min_similarity));
     for (int64_t i = 0; i < count_; ++i) {
       float* best = best_of(i);
-      for (Found& one : found().of(i)) {
+      for (FoundExample& one : found().of(i)) {
         one.score = half_[one.column] + b_ * one.target;
         kernels::merge_largest(&one.score, 1, best, label_.wanted);
       }
@@ -481,14 +424,14 @@ class ExampleSearch::Walk {
   }
 
   void keep_best(int64_t candidate, const float* exact) {
-    for (Found& one : found().of(candidate)) {
+    for (FoundExample& one : found().of(candidate)) {
       one.history = exact[one.column];
       one.score = one.history * a_ + one.target * b_;
     }
     const float floor = retrieval::Selector::floor_for(search_.options_.min_similarity);
-    found().drop_if(candidate, [floor](const Found& one) { return !(one.score > floor); });
+    found().drop_if(candidate, [floor](const FoundExample& one) { return !(one.score > floor); });
     const auto all = found().of(candidate);
-    const auto better = [this](const Found& left, const Found& right) {
+    const auto better = [this](const FoundExample& left, const FoundExample& right) {
       return search_.better(label_, left, right);
     };
     const auto wanted =
