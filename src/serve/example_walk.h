@@ -31,7 +31,8 @@ inline constexpr int64_t kFirst = packed::kPanelColumns, kFirstOfCells = 4 * kFi
 inline constexpr int64_t kFirstSorted = 512;  // groups that are put in order at first
 inline constexpr int64_t kManyExamples = 16;  // of a group
 inline constexpr int64_t kAhead = 16;  // candidates whose lists are asked for before they are read
-inline constexpr float kAboveAll = 2;  // every similarity of unit vectors
+inline constexpr int64_t kMostFetched = 4 * Neighbours::kPart;
+inline constexpr float kAboveAll = 2;               // every similarity of unit vectors
 inline constexpr double kRoundingPerStep = 1.2e-7;  // of a sum in single precision
 
 inline double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -221,15 +222,15 @@ class ExampleSearch::Walk {
     }
   }
 
-  // Asks for the beginning of a list: it lies anywhere in the bundle.
+  // Asks for as much of a list as the last candidate read: it lies anywhere in the bundle.
   void fetch_list(int64_t candidate) const {
     const Neighbours list =
         catalogue_.neighbours(fold_, label_.label, candidates_[static_cast<size_t>(candidate)]);
-    if (list.length == 0) return;
-    for (const int64_t at : {int64_t{0}, Neighbours::kPart / 2, Neighbours::kPart - 1}) {
-      __builtin_prefetch(list.group + at);
-      __builtin_prefetch(list.similarity + at);
-    }
+    for (int64_t begin = 0; begin < std::min(list.length, fetched_); begin += Neighbours::kPart)
+      for (const int64_t at : {int64_t{0}, Neighbours::kPart / 2}) {
+        __builtin_prefetch(list.groups_from(begin) + at);
+        __builtin_prefetch(list.similarities_from(begin) + at);
+      }
   }
 
   // The request's best groups and the candidate's static list, from the top until neither it nor
@@ -256,6 +257,7 @@ class ExampleSearch::Walk {
       most_similar = list.similarities_from(end)[size - 1];
       end += size;
     }
+    fetched_ = std::clamp(end, Neighbours::kPart, kMostFetched);
     const float floor = worst - margin_;
     take(candidate, first_, first_targets, sums, first_count_, floor);
     for (int64_t at = 0; at < end; at += Neighbours::kPart)
@@ -474,6 +476,7 @@ class ExampleSearch::Walk {
   const float** vectors_ = nullptr;
   float* best_ = nullptr;  // [C, wanted] approximate scores, descending
   float* last_ = nullptr;  // [C] similarity at the end of an open candidate's static list
+  int64_t fetched_ = Neighbours::kPart;  // entries of the next lists that are asked for
   std::span<int32_t> open_;
   int64_t open_count_ = 0;
   int32_t* order_ = nullptr;  // [G], the first sorted_ in order

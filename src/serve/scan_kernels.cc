@@ -188,6 +188,7 @@ void MergeLargest(const float* HWY_RESTRICT values, int64_t count, float* HWY_RE
                   int64_t k) {
   const Tag tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  if (count == 0 || MaxOf(values, count) <= best[k - 1]) return;
   float floor = std::max(best[k - 1], AnyLowerBound(values, count, k));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
