@@ -36,7 +36,7 @@ struct Neighbours {
     return similarity + begin / kPart * stride;
   }
   float last_similarity() const { return similarities_from(length - 1)[(length - 1) % kPart]; }
-  // Entries that tensors [parts, items, kPart] have room for.
+  // Of a list this long; the tensors are [parts, items, kPart].
   static int64_t parts(int64_t length) { return (length + kPart - 1) / kPart; }
 };
 

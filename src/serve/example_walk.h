@@ -148,24 +148,33 @@ class ExampleSearch::Walk {
   void prepare() {
     found().reset(count_);
     best_ = arena_.floats(count_ * label_.wanted);
-    std::fill_n(best_, count_ * label_.wanted, static_cast<float>(search_.options_.min_similarity));
+    forget_best();
     last_ = arena_.floats(count_);
     open_ = arena_.span<int32_t>(count_);
-    open_count_ = 0;
+    std::iota(open_.begin(), open_.end(), 0);
+    open_count_ = count_;
     bound_ = arena_.floats(label_.wanted);
     kept_ = arena_.array<int32_t>(std::max(kFirstOfCells, label_.groups()));
     columns_above_ = arena_.array<int32_t>(label_.columns());
   }
 
-  void offer(int64_t candidate, int32_t column, float target, float score) {
+  void forget_best() {
+    std::fill_n(best_, count_ * label_.wanted, static_cast<float>(search_.options_.min_similarity));
+  }
+
+  void enter(int64_t candidate, float score) {
     float* best = best_of(candidate);
     int64_t slot = label_.wanted - 1;
-    if (score < best[slot] - margin_) return;
-    found().add(candidate, {score, target, column, 0});
     if (score <= best[slot]) return;
     for (; slot > 0 && best[slot - 1] < score; --slot)
       best[slot] = best[slot - 1];
     best[slot] = score;
+  }
+
+  void offer(int64_t candidate, int32_t column, float target, float score) {
+    if (score < threshold(candidate) - margin_) return;
+    found().add(candidate, {score, target, column, 0});
+    enter(candidate, score);
   }
 
   void offer_group(int64_t candidate, int32_t group, float target) {
@@ -205,7 +214,7 @@ class ExampleSearch::Walk {
     const int64_t above = kernels::indices_above(most_, most_, 0, groups, floor, kept_);
     std::nth_element(kept_, kept_ + first_count_ - 1, kept_ + above, More{most_});
     std::copy_n(kept_, first_count_, first_);
-    first_products_ = multiply({first_, static_cast<size_t>(first_count_)}, {}, cost);
+    first_products_ = multiply({first_, static_cast<size_t>(first_count_)}, cost);
     for (int64_t i = 0; i < first_count_; ++i) {
       first_most_[i] = most_[first_[i]];
       most_[first_[i]] = -std::numeric_limits<float>::infinity();
@@ -215,6 +224,7 @@ class ExampleSearch::Walk {
 
   void visit_candidates() {
     float* sums = arena_.floats(kFirstOfCells + label_.groups());
+    open_count_ = 0;
     for (int64_t i = 0; i < count_; ++i) {
       if (i + kAhead < count_) fetch_list(i + kAhead);
       if (!closes_by_list(i, sums))
@@ -296,19 +306,15 @@ class ExampleSearch::Walk {
     open_count_ = kept;
   }
 
-  // t(i).t(c) of the open candidates, of all without any, and these groups: rows of
-  // padded(groups), in the order of the candidates.
-  const float* multiply(std::span<const int32_t> groups, std::span<const int32_t> open,
-                        SearchCost& cost) {
+  // t(i).t(c) of the open candidates and these groups: rows of padded(groups), in the order of
+  // open_.
+  const float* multiply(std::span<const int32_t> groups, SearchCost& cost) {
     const int64_t width = search_.width_;
     const auto count = static_cast<int64_t>(groups.size());
     if (columns_ == nullptr) {
       columns_ = arena_.floats(std::max(kChunk, kFirstOfCells) * width);
       vectors_ = arena_.array<const float*>(count_);
     }
-    const auto item = [&](int32_t candidate) {
-      return catalogue_.vector(fold_, candidates_[static_cast<size_t>(candidate)]);
-    };
     pack<kernels::kPanel>(
         count, width,
         [&](int64_t i) {
@@ -316,14 +322,14 @@ class ExampleSearch::Walk {
               fold_, label_.item[static_cast<size_t>(groups[static_cast<size_t>(i)])]);
         },
         columns_);
-    const int64_t rows = open.empty() ? count_ : static_cast<int64_t>(open.size());
-    for (int64_t i = 0; i < rows; ++i)
-      vectors_[i] = item(open.empty() ? static_cast<int32_t>(i) : open[static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < open_count_; ++i)
+      vectors_[i] =
+          catalogue_.vector(fold_, candidates_[static_cast<size_t>(open_[static_cast<size_t>(i)])]);
     const int64_t stride = kernels::padded(count);
-    float* products = arena_.floats(rows * stride);
+    float* products = arena_.floats(open_count_ * stride);
     kernels::dense(kernels::Panels{.data = columns_, .in = width, .out = count},
-                   {.count = rows, .x_rows = vectors_, .y = products, .y_stride = stride});
-    cost.products += rows * count;
+                   {.count = open_count_, .x_rows = vectors_, .y = products, .y_stride = stride});
+    cost.products += open_count_ * count;
     return products;
   }
 
@@ -335,7 +341,7 @@ class ExampleSearch::Walk {
       if (open_count_ == 0) return;
       const ScratchArena::Scope scope(arena_);
       const std::span chunk(order_ + next, static_cast<size_t>(std::min(kChunk, groups - next)));
-      offer_chunk(chunk, multiply(chunk, open_.first(static_cast<size_t>(open_count_)), cost));
+      offer_chunk(chunk, multiply(chunk, cost));
     }
   }
 
@@ -394,14 +400,12 @@ class ExampleSearch::Walk {
     for (size_t i = 0; i < count; ++i)
       half_[columns[i]] = a_ * products[i];
     margin_ = half_margin_;
-    std::fill_n(best_, count_ * label_.wanted, static_cast<float>(search_.options_.min_similarity));
-    for (int64_t i = 0; i < count_; ++i) {
-      float* best = best_of(i);
+    forget_best();
+    for (int64_t i = 0; i < count_; ++i)
       for (FoundExample& one : found().of(i)) {
         one.score = half_[one.column] + b_ * one.target;
-        kernels::merge_largest(&one.score, 1, best, label_.wanted);
+        enter(i, one.score);
       }
-    }
   }
 
   // Exact scores of what may be among the best; then the best in order, best first.

@@ -76,14 +76,14 @@ void HistoryScan::read_cells(const float* history, ScratchArena& arena, float* o
     out[column] = near[cell_[static_cast<size_t>(column)]];
   for (const int32_t cell : order.first(static_cast<size_t>(probes_))) {
     const int32_t first = begin_[static_cast<size_t>(cell)];
-    const auto columns =
-        column_.subspan(static_cast<size_t>(first),
-                        static_cast<size_t>(begin_[static_cast<size_t>(cell) + 1] - first));
+    const int64_t count = begin_[static_cast<size_t>(cell) + 1] - first;
     const ScratchArena::Scope one(arena);
-    float* products = arena.floats(static_cast<int64_t>(columns.size()));
-    products_of(history, columns, arena, products);
-    for (size_t i = 0; i < columns.size(); ++i)
-      out[columns[i]] = products[i];
+    auto rows = arena.span<int32_t>(count);
+    std::iota(rows.begin(), rows.end(), first);
+    float* products = arena.floats(count);
+    kernels::half_rows(history, scan_.data(), rows.data(), count, width_, products);
+    for (int64_t i = 0; i < count; ++i)
+      out[column_[static_cast<size_t>(first + i)]] = products[i];
   }
 }
 

@@ -121,40 +121,13 @@ HWY_INLINE void Insert(float value, float* best, int64_t k) {
   best[slot] = value;
 }
 
-// The smallest of the largest values of k parts: k values at least are not below it.
-// REQUIRES: count >= k lanes of the tag.
 template <typename D>
-HWY_INLINE float LowerBound(D tag, const float* HWY_RESTRICT values, int64_t count, int64_t k) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const int64_t part = count / k / lanes * lanes;
-  float bound = 0;
-  for (int64_t p = 0; p < k; ++p) {
-    auto most = hn::LoadU(tag, values + p * part);
-    for (int64_t i = lanes; i < part; i += lanes)
-      most = hn::Max(most, hn::LoadU(tag, values + p * part + i));
-    const float largest = hn::GetLane(hn::MaxOfLanes(tag, most));
-    bound = p == 0 ? largest : std::min(bound, largest);
-  }
-  return bound;
-}
-
-// The same with vectors as wide as there are values for; nothing is bounded by few.
-HWY_INLINE float AnyLowerBound(const float* HWY_RESTRICT values, int64_t count, int64_t k) {
-  const Tag wide;
-  const hn::CappedTag<float, 8> narrow;
-  if (count >= k * static_cast<int64_t>(hn::Lanes(wide))) return LowerBound(wide, values, count, k);
-  if (count >= k * static_cast<int64_t>(hn::Lanes(narrow)))
-    return LowerBound(narrow, values, count, k);
-  return -std::numeric_limits<float>::infinity();
-}
-
-HWY_INLINE float MaxOf(const float* HWY_RESTRICT values, int64_t count) {
-  const Tag tag;
+HWY_INLINE float MaxOf(D tag, const float* HWY_RESTRICT values, int64_t count) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
   float most = values[0];
   int64_t i = 0;
   if (count >= lanes) {
-    Vector largest = hn::LoadU(tag, values);
+    auto largest = hn::LoadU(tag, values);
     for (i = lanes; i + lanes <= count; i += lanes)
       largest = hn::Max(largest, hn::LoadU(tag, values + i));
     most = hn::GetLane(hn::MaxOfLanes(tag, largest));
@@ -165,11 +138,31 @@ HWY_INLINE float MaxOf(const float* HWY_RESTRICT values, int64_t count) {
 }
 
 float Largest(const float* HWY_RESTRICT values, int64_t count) {
-  return MaxOf(values, count);
+  return MaxOf(Tag(), values, count);
 }
 
+// The smallest of the largest values of k parts: k values at least are not below it.
+// REQUIRES: count >= k lanes of the tag.
+template <typename D>
+HWY_INLINE float SmallestOfParts(D tag, const float* HWY_RESTRICT values, int64_t count,
+                                 int64_t k) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const int64_t part = count / k / lanes * lanes;
+  float bound = MaxOf(tag, values, part);
+  for (int64_t p = 1; p < k; ++p)
+    bound = std::min(bound, MaxOf(tag, values + p * part, part));
+  return bound;
+}
+
+// With vectors as wide as there are values for; nothing is bounded by few.
 float BoundOfLargest(const float* HWY_RESTRICT values, int64_t count, int64_t k) {
-  return AnyLowerBound(values, count, k);
+  const Tag wide;
+  const hn::CappedTag<float, 8> narrow;
+  if (count >= k * static_cast<int64_t>(hn::Lanes(wide)))
+    return SmallestOfParts(wide, values, count, k);
+  if (count >= k * static_cast<int64_t>(hn::Lanes(narrow)))
+    return SmallestOfParts(narrow, values, count, k);
+  return -std::numeric_limits<float>::infinity();
 }
 
 // Groups are short, and how short cannot be foreseen: up to three values without a branch.
@@ -179,7 +172,7 @@ void LargestOfGroups(const float* HWY_RESTRICT values, const int32_t* HWY_RESTRI
     const float* group = values + begin[g];
     const int64_t last = begin[g + 1] - begin[g] - 1;
     out[g] = last > 2
-                 ? MaxOf(group, last + 1)
+                 ? Largest(group, last + 1)
                  : std::max(std::max(group[0], group[last]), group[std::min<int64_t>(1, last)]);
   }
 }
@@ -188,8 +181,8 @@ void MergeLargest(const float* HWY_RESTRICT values, int64_t count, float* HWY_RE
                   int64_t k) {
   const Tag tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
-  if (count == 0 || MaxOf(values, count) <= best[k - 1]) return;
-  float floor = std::max(best[k - 1], AnyLowerBound(values, count, k));
+  if (count == 0 || Largest(values, count) <= best[k - 1]) return;
+  float floor = std::max(best[k - 1], BoundOfLargest(values, count, k));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     const auto above = hn::Ge(hn::LoadU(tag, values + i), hn::Set(tag, floor));
