@@ -10,7 +10,7 @@ directory=$(mktemp -d)
 trap 'rm -rf "$directory"; [ -z "${writer:-}" ] || kill "$writer" 2>/dev/null || true' EXIT
 
 # One request of 100 events, ten times a second: about 1,000 events per second.
-head -n 100 "$items" | awk 'BEGIN {printf "{\"events\":["} {printf "%s{\"user\":\"load-%d\",\"item\":\"%s\"}", NR > 1 ? "," : "", NR, $1} END {print "]}"}' \
+head -n 100 "$items" | awk 'BEGIN {printf "{\"events\":["} {printf "%s{\"user\":\"load-%d\",\"item\":\"%s\"}", (NR > 1 ? "," : ""), NR, $1} END {print "]}"}' \
   > "$directory/events.json"
 (
   while true; do
